@@ -1,0 +1,1 @@
+"""Tests: unit (no server), integration (real servers), chaos (real processes), e2e (the README's commands)."""
