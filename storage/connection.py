@@ -1,0 +1,124 @@
+"""Connections to the server, and what its errors mean.
+
+redis-py re-sends commands on its own by default, up to ten times: a claim sent twice takes two batches. Every client made here sends
+once; repeating is the caller's decision, with the same operation id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import redis
+import redis.asyncio
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    AuthenticationError,
+    BusyLoadingError,
+    MaxConnectionsError,
+    RedisError,
+    ResponseError,
+)
+from redis.exceptions import (
+    ConnectionError as RedisConnectionError,
+)
+from redis.exceptions import (
+    TimeoutError as RedisTimeoutError,
+)
+from redis.retry import Retry
+
+from engine.errors import ConfigError, StorageCorrupt, StorageRefused, StorageUnavailable
+
+SCHEMES = ("redis", "rediss", "unix")
+REFUSED = ("OOM", "MISCONF", "NOREPLICAS", "NOPERM", "NOAUTH", "WRONGPASS")
+"""The server answered and did nothing; it will say the same until an operator acts."""
+NOT_NOW = ("LOADING", "BUSY", "MASTERDOWN", "READONLY", "TRYAGAIN", "CLUSTERDOWN", "UNBLOCKED", "MOVED", "ASK")
+"""The server answered and did nothing; it, or its successor, will be able to."""
+
+
+def check_url(url: str) -> None:
+    """Raises ConfigError for a URL that no client here understands."""
+    scheme = urlsplit(url).scheme
+    if scheme not in SCHEMES:
+        raise ConfigError([f"redis_url: scheme {scheme!r} is not supported; use redis://, rediss:// (TLS) or unix://"])
+
+
+def address_of(url: str) -> str:
+    """The URL without user name and password, for messages."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    host = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{host}{f':{parts.port}' if parts.port else ''}{parts.path}"
+
+
+def open_client(url: str, *, timeout_seconds: float, connections: int = 50) -> redis.asyncio.Redis:
+    """An asyncio client; `timeout_seconds` bounds each wait for the server."""
+    check_url(url)
+    return redis.asyncio.Redis.from_url(  # pyright: ignore[reportUnknownMemberType]
+        url,
+        decode_responses=True,
+        protocol=2,
+        socket_timeout=timeout_seconds,
+        socket_connect_timeout=min(timeout_seconds, 5.0),
+        retry=AsyncRetry(NoBackoff(), 0),
+        max_connections=connections,
+        client_name="peerflow",
+    )
+
+
+def open_blocking_client(url: str, *, timeout_seconds: float) -> redis.Redis:
+    """A blocking client for one thread, on one connection of its own."""
+    check_url(url)
+    return redis.Redis.from_url(  # pyright: ignore[reportUnknownMemberType]
+        url,
+        decode_responses=True,
+        protocol=2,
+        socket_timeout=timeout_seconds,
+        socket_connect_timeout=timeout_seconds,
+        retry=Retry(NoBackoff(), 0),
+        single_connection_client=True,
+        client_name="peerflow-heartbeat",
+    )
+
+
+@contextmanager
+def translated(address: str) -> Generator[None]:
+    """Turns redis-py's exceptions into ours: unavailable (unknown outcome or not now), refused (nothing applied), corrupt."""
+    try:
+        yield
+    except (BusyLoadingError, RedisTimeoutError, MaxConnectionsError) as error:
+        raise StorageUnavailable(address, error) from error
+    except AuthenticationError as error:
+        raise StorageRefused(str(error)) from error
+    except RedisConnectionError as error:
+        raise StorageUnavailable(address, error) from error
+    except (OSError, asyncio.IncompleteReadError) as error:
+        raise StorageUnavailable(address, error) from error
+    except ResponseError as error:
+        raise _meaning(address, error) from error
+    except RedisError as error:
+        raise StorageUnavailable(address, error) from error
+
+
+def _meaning(address: str, error: ResponseError) -> Exception:
+    # redis-py strips the code of errors that it has a class for (`ReadOnlyError`, `OutOfMemoryError`): look at both.
+    text, name = str(error), type(error).__name__.upper().removesuffix("ERROR")
+    aliases: dict[str, str] = {"OUTOFMEMORY": "OOM", "NOPERMISSION": "NOPERM", "MASTERDOWN": "MASTERDOWN"}
+    word = aliases.get(name, text.split(" ", 1)[0])
+    if word in REFUSED or any(f" {code} " in f" {text} " for code in ("OOM", "MISCONF", "NOREPLICAS")):
+        return StorageRefused(text)
+    if word in NOT_NOW or name in NOT_NOW:
+        return StorageUnavailable(address, error)
+    return StorageCorrupt(text)
+
+
+async def close(client: Any) -> None:
+    """Closes a client and its connections; errors of a server that is gone are not news."""
+    try:
+        await client.aclose()
+    except (RedisError, OSError):
+        return

@@ -1,0 +1,84 @@
+"""Every key of the product.
+
+All keys of a partition start with `{namespace:partition}:`; the braces are Redis Cluster's hash tag, so one script may touch them all.
+The scripts in lua/ build the same names from the prefix, and list them in their headers.
+
+| key after the prefix | type | holds | goes away |
+| --- | --- | --- | --- |
+| `run:<id>` | hash | state, times, counters, settings of a run | retention after the run has ended |
+| `run:<id>:tasks` | hash | index → record; a pending task has none | with the run |
+| `run:<id>:edges` | hash | index → predecessors that have ended | field by field when decided; with the run |
+| `run:<id>:events` | list | one line an event; its place is its sequence number | with the run |
+| `run:<id>:attempts` | hash | `index:attempt` → an attempt that failed or was lost | with the run |
+| `run:<id>:graph` | list | the definition, compressed, in parts | with the run; 60 s when never finished |
+| `runs` | zset | run → created ms | entry: by the `forget` timer |
+| `idempotency:<digest>` | string | run and body digest | with the run |
+| `lanes`, `lane:<queue>/<function>` | zset | the ready queue | entry: claimed, or its run ended |
+| `timers` | zset | what is due when | entry: fired |
+| `lease:<claim>` | string | the pod | TTL |
+| `claims:<pod>` | zset | claims that the pod holds → claimed ms | entry: committed, released, reaped |
+| `pods` | zset | pod → deadline ms | entry: left, or reaped |
+| `pod:<pod>`, `capabilities:<digest>` | string | what the pod said of itself | 12 × TTL |
+| `reply:<pod>` | string | last operation id and answer | 10 min |
+| `waiting`, `waiting:<digest>` | zset | idle pods by capabilities | 90 s; entry: woken |
+| `inbox:<pod>` | list | wake-ups and stop requests | 60 s |
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Names of one partition's keys."""
+
+    namespace: str
+    partition: int
+
+    @property
+    def prefix(self) -> str:
+        return f"{{{self.namespace}:{self.partition}}}:"
+
+    def run(self, run_id: str) -> str:
+        return f"{self.prefix}run:{run_id}"
+
+    def tasks(self, run_id: str) -> str:
+        return f"{self.prefix}run:{run_id}:tasks"
+
+    def events(self, run_id: str) -> str:
+        return f"{self.prefix}run:{run_id}:events"
+
+    def attempts(self, run_id: str) -> str:
+        return f"{self.prefix}run:{run_id}:attempts"
+
+    def graph(self, run_id: str) -> str:
+        return f"{self.prefix}run:{run_id}:graph"
+
+    @property
+    def runs(self) -> str:
+        return f"{self.prefix}runs"
+
+    @property
+    def pods(self) -> str:
+        return f"{self.prefix}pods"
+
+    def pod(self, pod_id: str) -> str:
+        return f"{self.prefix}pod:{pod_id}"
+
+    def claims(self, pod_id: str) -> str:
+        return f"{self.prefix}claims:{pod_id}"
+
+    def inbox(self, pod_id: str) -> str:
+        return f"{self.prefix}inbox:{pod_id}"
+
+
+def layout_key(namespace: str) -> str:
+    """The one key outside partitions: a hash with the version of this layout and the number of partitions."""
+    return f"{{{namespace}}}:layout"
+
+
+def idempotency_digest(key: str) -> str:
+    """What stands for an idempotency key in key names: 32 hex digits, whatever the caller's key holds."""
+    return hashlib.sha256(key.encode()).hexdigest()[:32]

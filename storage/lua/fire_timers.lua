@@ -1,0 +1,54 @@
+#!lua flags=allow-oom
+-- fire_timers: what is due by the server's clock happens, once: retries become ready, sleeps succeed, expired runs are forgotten.
+-- USES prelude book flow claiming waking
+-- KEYS[1] prefix; built from it: timers zset (member -> due ms), runs zset, run:<id> hash, run:<id>:tasks hash, run:<id>:events list,
+--   run:<id>:edges hash, run:<id>:graph list, run:<id>:attempts hash, idempotency:<digest>, lane:<queue>/<function> zset, lanes zset,
+--   waiting zset, waiting:<digest> zset, capabilities:<digest>, inbox:<pod> list
+-- Members: "retry run index flags priority lane", "sleep run index flags", "edges run index offset", "forget run"
+-- ARGV[1] how many at most
+-- RETURNS {"OK", {"run index offset", ...} successors to pass on by this pod, ms until the next timer or -1, fired}
+local due = redis.call('ZRANGEBYSCORE', T .. 'timers', '-inf', now, 'LIMIT', 0, ARGV[1])
+local slices, forgotten, fired = {}, {}, 0
+
+local function waiting(run, index, reason)
+  local record = run.state == 'running' and record_of(run, index)
+  if record and record.state == 'waiting' and record.claim == reason then return record end
+end
+
+local fire = {}
+
+function fire.retry(member)
+  local id, index, flags, priority, lane = string.match(member, '^retry (%S+) (%S+) (%S+) (%S+) (%S+)$')
+  local run = open_run(id)
+  local record = waiting(run, index, 'backoff')
+  if record then make_ready(run, index, flags, priority, lane, 'waiting', record) end
+end
+
+function fire.sleep(member)
+  local id, index, flags = string.match(member, '^sleep (%S+) (%S+) (%S+)$')
+  local run = open_run(id)
+  local record = waiting(run, index, 'sleep')
+  if not record then return end
+  event(run, 'succeeded', index, record.attempt, record.pod)
+  finish(run, index, record, 'succeeded', string.match(record.text, '\n(.*)$'), flags)
+  set_timer(now + 2000, 'edges ' .. id .. ' ' .. index .. ' 0')
+  slices[#slices + 1] = id .. ' ' .. index .. ' 0'
+end
+
+function fire.edges(member)
+  set_timer(now + 2000, member)
+  slices[#slices + 1] = string.sub(member, 7)
+  return true
+end
+
+function fire.forget(member) forgotten[#forgotten + 1] = string.sub(member, 8) end
+
+for _, member in ipairs(due) do
+  local again = fire[string.match(member, '^%S+')](member)
+  if not again then old_timers[#old_timers + 1] = member end
+  fired = fired + 1
+end
+if fired > 0 then write_and_wake() end
+if #forgotten > 0 then redis.call('ZREM', T .. 'runs', unpack(forgotten)) end
+local next_timer = redis.call('ZRANGE', T .. 'timers', 0, 0, 'WITHSCORES')
+return {'OK', slices, next_timer[2] and math.max(0, tonumber(next_timer[2]) - now) or -1, fired}

@@ -1,0 +1,49 @@
+-- waking: tells idle pods of tasks that nobody has taken. A pod that found nothing stands in waiting:<digest> and blocks
+-- on its inbox; the newest is woken first (it is the likeliest to live), and a second one beside it in case it is not.
+local function wait_or_work(pod, digest, idle)
+  local key = T .. 'waiting:' .. digest
+  if idle then
+    redis.call('ZADD', key, now, pod)
+    redis.call('PEXPIRE', key, 90000)
+    redis.call('ZADD', T .. 'waiting', now, digest)
+  else
+    redis.call('ZREM', key, pod)
+  end
+end
+
+local function tell(pod, message)
+  redis.call('RPUSH', T .. 'inbox:' .. pod, message)
+  redis.call('PEXPIRE', T .. 'inbox:' .. pod, 60000)
+end
+
+local function wake_group(digest, lanes)
+  local capabilities = redis.call('GET', T .. 'capabilities:' .. digest) or ''
+  for _, lane in ipairs(lanes) do
+    if serves(capabilities, lane) then
+      local pods = redis.call('ZPOPMAX', T .. 'waiting:' .. digest, 2)
+      for i = 1, #pods, 2 do tell(pods[i], 'ready') end
+      if #pods < 4 then redis.call('ZREM', T .. 'waiting', digest) end
+      return
+    end
+  end
+end
+
+local function wake(lanes)
+  if #lanes == 0 then return end
+  if #lanes > 64 then lanes = {unpack(lanes, 1, 64)} end
+  for _, digest in ipairs(redis.call('ZRANGE', T .. 'waiting', 0, 15)) do wake_group(digest, lanes) end
+end
+
+-- Writes the book and wakes pods for the tasks that it has made ready.
+local function write_and_wake()
+  local lanes = {}
+  for lane in pairs(new_ready) do lanes[#lanes + 1] = lane end
+  write_book()
+  wake(lanes)
+end
+
+-- Tells every living pod. "stop <run>": that run has ended, stop what you run for it; a pod that misses it learns it from its
+-- heartbeat. "due": there are slices to pass on; a pod that misses it finds them when it looks at the timers.
+local function tell_everyone(message)
+  for _, pod in ipairs(redis.call('ZRANGE', T .. 'pods', 0, 255)) do tell(pod, message) end
+end

@@ -1,0 +1,61 @@
+#!lua
+-- reap: tasks of a pod whose deadline has passed, and whose lease key is gone, are charged as lost and become ready again.
+-- USES prelude book flow returning claiming waking
+-- KEYS[1] prefix; built from it: pods zset, claims:<pod> zset, lease:<claim> string, pod:<pod> string, reply:<pod> string,
+--   inbox:<pod> list, run:<id> hash, run:<id>:tasks hash, run:<id>:attempts hash, run:<id>:events list, run:<id>:edges hash,
+--   run:<id>:graph list, idempotency:<digest>, timers zset, lane:<queue>/<function> zset, lanes zset, waiting zset,
+--   waiting:<digest> zset, capabilities:<digest>
+-- ARGV[1] this pod   ARGV[2] its TTL ms   ARGV[3] max_lost   ARGV[4] claims looked at, at most
+-- RETURNS {"OK", put back, failed, ms until the next deadline, cascades} | {"GRACE"}: this pod's own deadline has passed, so Redis was
+--   away or its clock jumped; nobody is judged
+local CAP = 120000
+local mine = tonumber(redis.call('ZSCORE', T .. 'pods', ARGV[1]) or 0)
+if mine < now then return {'GRACE'} end
+local limit, put_back, failed, stopped = tonumber(ARGV[4]), 0, 0, {}
+local ahead = redis.call('ZRANGEBYSCORE', T .. 'pods', '(' .. digits(now + CAP), '+inf', 'LIMIT', 0, 100)
+local dead = redis.call('ZRANGEBYSCORE', T .. 'pods', '-inf', '(' .. digits(now), 'LIMIT', 0, 10)
+
+local function lose(ref, pod)
+  local run, record = held(ref)
+  drop_lease(ref, pod)
+  if not record then return end
+  local _, _, index, flags, priority, lane = split(ref)
+  event(run, 'lost', index, record.attempt, pod)
+  if run.state ~= 'running' then return acknowledge(run, index, record) end
+  record.lost = record.lost + 1
+  if record.lost <= tonumber(ARGV[3]) then
+    run.log[index .. ':' .. record.attempt] = table.concat({'lost', record.started, run.now, pod}, ' ')
+    put_back = put_back + 1
+    return make_ready(run, index, flags, priority, lane, 'running', record)
+  end
+  failed = failed + 1
+  event(run, 'failed', index, record.attempt, pod, 'Lost')
+  finish(run, index, record, 'failed', '{"type":"Lost","message":"the pod that ran this task died or was cut off ' .. record.lost ..
+         ' times; max_lost is ' .. ARGV[3] .. '","traceback":null}', flags)
+  if run.ended then stopped[#stopped + 1] = run.id else set_timer(now, 'edges ' .. run.id .. ' ' .. index .. ' 0') end
+end
+
+local gone, later = {}, {}
+for _, pod in ipairs(dead) do
+  local refs = redis.call('ZRANGE', T .. 'claims:' .. pod, 0, limit)
+  local longest, looked = 0, math.min(#refs, limit)
+  for i = 1, looked do
+    local left = redis.call('PTTL', T .. 'lease:' .. string.sub(refs[i], 1, 32))
+    if left > 0 and left <= CAP then longest = math.max(longest, left) else lose(refs[i], pod) end
+  end
+  if longest > 0 then later[#later + 1] = {pod, longest}
+  elseif looked == #refs then gone[#gone + 1] = pod end
+  limit = limit - looked
+  if limit <= 0 then break end
+end
+
+for _, pod in ipairs(ahead) do redis.call('ZADD', T .. 'pods', now + tonumber(ARGV[2]), pod) end
+for _, row in ipairs(later) do redis.call('ZADD', T .. 'pods', now + row[2], row[1]) end
+write_and_wake()
+for _, pod in ipairs(gone) do
+  redis.call('ZREM', T .. 'pods', pod)
+  redis.call('DEL', T .. 'pod:' .. pod, T .. 'claims:' .. pod, T .. 'reply:' .. pod, T .. 'inbox:' .. pod)
+end
+for _, id in ipairs(stopped) do tell_everyone('stop ' .. id) end
+local next_deadline = redis.call('ZRANGE', T .. 'pods', 0, 0, 'WITHSCORES')
+return {'OK', put_back, failed, math.max(0, tonumber(next_deadline[2]) - now), failed > 0 and 1 or 0}

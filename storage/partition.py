@@ -1,0 +1,189 @@
+"""What a pod's loops do with one partition: each method is one script, called once.
+
+Methods that change something take an operation id from their caller, who repeats them with the same one (`storage.repeat`).
+They raise StorageUnavailable (outcome unknown, or not now), StorageRefused (nothing applied) or StorageCorrupt.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import redis.asyncio
+
+from storage.connection import translated
+from storage.graphs import GraphCache, RunGraph, unpack
+from storage.keys import Keys
+from storage.scripts import Answer, Argument, call
+
+EDGES_PER_CALL = 250
+"""Successors that one call decides at most; the rest follow by `pass_on`. Keeps a call at a few ms of Redis."""
+ENDED_PER_CALL = 64
+CLAIMS_PER_CALL = 64
+"""Bounds of a commit's other two parts; together no call touches more than 400 tasks."""
+COMPILE_INLINE_BYTES = 8 * 1024
+"""A larger packed definition is compiled in a thread, so that it does not hold up the loop."""
+
+
+def operation_id() -> str:
+    """30 random hex digits; with two more they are a claim id of 128 bits."""
+    return os.urandom(15).hex()
+
+
+@dataclass(slots=True)
+class Claim:
+    """A pod's right to one attempt of a task."""
+
+    ref: str
+    """What every call about this claim names it by."""
+    claim_id: str
+    run_id: str
+    index: int
+    attempt: int
+    lost: int
+    fencing_token: int
+    ready_at_ms: int
+
+    @classmethod
+    def parse(cls, text: str) -> Claim:
+        """From "claim run index flags priority lane attempt lost token ready_at_ms"."""
+        ref, attempt, lost, token, ready = text.rsplit(" ", 4)
+        claim_id, run_id, index, _ = ref.split(" ", 3)
+        return cls(ref, claim_id, run_id, int(index), int(attempt), int(lost), int(token), int(ready))
+
+
+@dataclass(slots=True)
+class Ended:
+    """An attempt's end, as `commit` takes it."""
+
+    ref: str
+    outcome: str
+    """`succeeded`, `failed`, `retry` or `sleep`."""
+    payload: str
+    """JSON of the result or the error."""
+    line: str = ""
+    """The error in one short line, for the event."""
+    delay_ms: int = 0
+    passed: str = ""
+    """Offset of the first successor not in `edges`, where they are too many for one call."""
+    edges: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What `claim` and `commit` answer."""
+
+    words: list[str]
+    """For each attempt: `OK`, `STALE` (not its claim any more) or `TERMINAL` (its run ended first)."""
+    claims: list[Claim]
+    cascades: bool
+    """Some successor was skipped: its own successors are due as slices."""
+    registered: bool
+    """False where the server has forgotten this pod's capabilities: a heartbeat tells it again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who calls, and what it can run."""
+
+    pod_id: str
+    capabilities_digest: str
+    ttl_ms: int
+
+
+class Partition:
+    """One partition, seen by one pod's loops."""
+
+    def __init__(self, client: redis.asyncio.Redis, inbox: redis.asyncio.Redis, keys: Keys, address: str, graphs: GraphCache) -> None:
+        self._client, self._inbox, self.keys, self._address = client, inbox, keys, address
+        self.graphs = graphs
+
+    async def _call(self, name: str, *args: Argument) -> Answer:
+        with translated(self._address):
+            return await call(self._client, name, self.keys.prefix, *args)
+
+    async def claim(self, op: str, who: Identity, want: int) -> Settled:
+        """Claims up to `want` ready tasks; a pod that gets fewer is noted as idle and will find a message in its inbox."""
+        return _settled(await self._call("claim", op, who.pod_id, who.capabilities_digest, want, who.ttl_ms))
+
+    async def commit(self, op: str, who: Identity, ended: Sequence[Ended], want: int) -> Settled:
+        """Commits ended attempts and claims up to `want` more in the same call."""
+        args: list[Argument] = [op, who.pod_id, who.capabilities_digest, want, who.ttl_ms, len(ended)]
+        for end in ended:
+            args += (end.ref, end.outcome, end.delay_ms, end.line, end.payload, end.passed, end.edges)
+        return _settled(await self._call("commit", *args))
+
+    async def pass_on(self, run_id: str, index: str, start: int, following: int | None, edges: str) -> tuple[str, bool]:
+        """Tells one slice of successors. Answers `OK`, `STALE` or `TERMINAL`, and whether there are slices due from it."""
+        answer = await self._call("pass_on", run_id, index, start, "" if following is None else following, edges)
+        return answer[0], answer[0] == "OK" and bool(answer[1])
+
+    async def fire_timers(self, limit: int = 200) -> tuple[list[tuple[str, str, int]], float | None, int]:
+        """Fires what is due. Answers slices for this pod to pass on (run, index, offset), seconds to the next timer, and how many fired."""
+        answer = await self._call("fire_timers", limit)
+        slices = [(run_id, index, int(start)) for run_id, index, start in (text.split(" ") for text in answer[1])]
+        return slices, None if answer[2] < 0 else answer[2] / 1000, answer[3]
+
+    async def reap(self, who: Identity, max_lost: int, limit: int = 200) -> tuple[int, int, float] | None:
+        """Puts back what dead pods held. Answers how many were put back, how many failed for good, and seconds until the next deadline;
+        None where this pod has no right to judge."""
+        answer = await self._call("reap", who.pod_id, who.ttl_ms, max_lost, limit)
+        return None if answer[0] == "GRACE" else (answer[1], answer[2], answer[3] / 1000)
+
+    async def release(self, who: Identity, refs: Sequence[str], *, leave: bool = False) -> list[str]:
+        """Gives claims back uncharged; a pod that leaves signs off with the last call."""
+        words: list[str] = []
+        batches = [refs[at : at + CLAIMS_PER_CALL] for at in range(0, len(refs), CLAIMS_PER_CALL)] or [[]]
+        for number, batch in enumerate(batches, 1):
+            last = leave and number == len(batches)
+            answer = await self._call("release", who.pod_id, who.capabilities_digest, "leave" if last else "", *batch)
+            words += answer[1]
+        return words
+
+    async def wait_inbox(self, pod_id: str, seconds: float) -> list[str]:
+        """Waits for messages to this pod: `ready`, or `stop <run id>`. An empty list after `seconds` without any."""
+        with translated(self._address):
+            first = await cast("Awaitable[list[str] | None]", self._inbox.blpop([self.keys.inbox(pod_id)], timeout=seconds))
+            if first is None:
+                return []
+            more = await cast("Awaitable[list[str] | None]", self._inbox.lpop(self.keys.inbox(pod_id), 1000))
+            return [first[1], *(more or [])]
+
+    async def load_graphs(self, run_ids: Iterable[str]) -> dict[str, RunGraph]:
+        """Graphs of runs, from the cache or the server; a run that does not exist (any more) is left out."""
+        found: dict[str, RunGraph] = {}
+        missing: list[str] = []
+        for run_id in set(run_ids):
+            graph = self.graphs.get(run_id)
+            if graph is None:
+                missing.append(run_id)
+            else:
+                found[run_id] = graph
+        if missing:
+            for run_id, packed in zip(missing, await self._fetch(missing), strict=True):
+                if packed:
+                    found[run_id] = self.graphs.put(run_id, packed, self.graphs.known(packed) or await _compile(packed))
+        return found
+
+    async def _fetch(self, run_ids: list[str]) -> list[bytes]:
+        with translated(self._address):
+            pipeline = self._client.pipeline(transaction=False)
+            for run_id in run_ids:
+                pipeline.execute_command("LRANGE", self.keys.graph(run_id), 0, -1, NEVER_DECODE=True)  # pyright: ignore[reportUnknownMemberType]
+            rows = cast("list[list[bytes]]", await pipeline.execute())
+        return [b"".join(row) for row in rows]
+
+
+async def _compile(packed: bytes) -> RunGraph:
+    if len(packed) < COMPILE_INLINE_BYTES:
+        return unpack(packed)
+    return await asyncio.to_thread(unpack, packed)
+
+
+def _settled(answer: Answer) -> Settled:
+    if answer[0] == "UNREGISTERED" and len(answer) == 1:
+        return Settled([], [], cascades=False, registered=False)
+    return Settled(answer[1], [Claim.parse(text) for text in answer[2]], bool(answer[3]), registered=answer[0] == "OK")

@@ -1,0 +1,247 @@
+"""Reading runs: every answer costs what its page costs, whatever the size of the run."""
+
+# redis-py does not annotate its **kwargs.
+# pyright: reportUnknownMemberType=false
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Sequence
+from typing import Any, cast
+
+import redis.asyncio
+
+from engine.errors import RunNotFound, TaskNotFound
+from engine.ids import partition_of
+from engine.states import RunState
+from storage.connection import translated
+from storage.graphs import RunGraph
+from storage.keys import Keys
+from storage.partition import Partition
+from storage.records import RunRow, attempt_view, event_view, run_view, task_view
+from storage.views import AttemptView, EventView, FunctionView, PodView, RunPage, RunView, TaskView
+
+SCAN_ROWS = 200
+SCAN_LIMIT = 2_000
+"""Runs that one call looks at when it filters; the cursor goes on from there."""
+FIELDS = (
+    "state", "created", "started", "finished", "total", "name", "labels", "priority", "on_failure", "reason",
+    "ready", "running", "waiting", "succeeded", "failed", "skipped",
+)  # fmt: skip
+
+
+class RunReader:
+    """The reading half of the Store."""
+
+    def __init__(self, client: redis.asyncio.Redis, partitions: Sequence[Partition], address: str) -> None:
+        self._client, self.partitions, self.address = client, partitions, address
+
+    def partition_for(self, run_id: str) -> Partition:
+        """The partition that holds a run; raises RunNotFound for what is no run id at all."""
+        try:
+            return self.partitions[partition_of(run_id, len(self.partitions))]
+        except ValueError:
+            raise RunNotFound(run_id) from None
+
+    async def get_run(self, run_id: str) -> RunView:
+        """The run without its tasks. Raises RunNotFound."""
+        keys = self.partition_for(run_id).keys
+        with translated(self.address):
+            row = _row(await cast("Awaitable[list[str | None]]", self._client.hmget(keys.run(run_id), FIELDS)))
+        return _found(run_id, row)
+
+    async def get_graph(self, run_id: str) -> RunGraph:
+        """The run's definition and compiled graph. Raises RunNotFound."""
+        graphs = await self.partition_for(run_id).load_graphs([run_id])
+        if run_id not in graphs:
+            raise RunNotFound(run_id)
+        return graphs[run_id]
+
+    async def get_tasks(self, run_id: str, *, start: int, count: int) -> list[TaskView]:
+        """Tasks `start` … `start + count - 1` in the definition's order, from one moment; fewer at the end."""
+        return (await self.get_run_and_tasks(run_id, start=start, count=count))[1]
+
+    async def get_run_and_tasks(self, run_id: str, *, start: int, count: int) -> tuple[RunView, list[TaskView]]:
+        """The run and a page of its tasks as they were at one moment, so that counts and tasks agree."""
+        graph = (await self.get_graph(run_id)).graph
+        indices = range(start, min(start + count, len(graph.tasks)))
+        run, records = await self._records(run_id, indices)
+        return run, [task_view(graph, index, record, run) for index, record in zip(indices, records, strict=True)]
+
+    async def get_task(self, run_id: str, task_id: str) -> TaskView:
+        """One task. Raises RunNotFound or TaskNotFound."""
+        graph, index = await self._index(run_id, task_id)
+        run, records = await self._records(run_id, range(index, index + 1))
+        return task_view(graph.graph, index, records[0], run)
+
+    async def get_attempts(self, run_id: str, task_id: str) -> list[AttemptView]:
+        """Attempts of a task that failed and were tried again, or were lost, in order."""
+        _, index = await self._index(run_id, task_id)
+        task = await self.get_task(run_id, task_id)
+        keys, fields = self.partition_for(run_id).keys, [f"{index}:{attempt}" for attempt in range(1, task.attempts + 1)]
+        if not fields:
+            return []
+        run = await self.get_run(run_id)
+        with translated(self.address):
+            values = await cast("Awaitable[list[str | None]]", self._client.hmget(keys.attempts(run_id), fields))
+        return [attempt_view(number, value, run.created_at_ms) for number, value in enumerate(values, 1) if value]
+
+    async def get_events(self, run_id: str, *, after: int, limit: int) -> list[EventView]:
+        """Events with sequence numbers `after + 1` … `after + limit`; numbers are dense from 1."""
+        graph = (await self.get_graph(run_id)).graph
+        run = await self.get_run(run_id)
+        keys = self.partition_for(run_id).keys
+        with translated(self.address):
+            lines = await cast("Awaitable[list[str]]", self._client.lrange(keys.events(run_id), after, after + limit - 1))
+        return [event_view(graph, after + number, line, run.created_at_ms) for number, line in enumerate(lines, 1)]
+
+    async def list_runs(
+        self,
+        *,
+        status: RunState | None = None,
+        name: str | None = None,
+        label: tuple[str, str] | None = None,
+        after_ms: int | None = None,
+        before_ms: int | None = None,
+        cursor: str | None = None,
+        limit: int = 50,
+    ) -> RunPage:
+        """Runs, newest first. A page may be short although there are more: `next_cursor` alone says whether there are.
+
+        `after_ms` is exclusive, `before_ms` too. Raises ValueError for a cursor that no page gave.
+        """
+        place = _parse_cursor(cursor)
+        page: list[RunView] = []
+        looked = 0
+        while looked < SCAN_LIMIT:
+            ids, exhausted = await self._newest(place, after_ms, before_ms)
+            for run in await self._runs(ids):
+                looked, place = looked + 1, (run.created_at_ms, run.run_id)
+                if _matches(run, status, name, label):
+                    page.append(run)
+                if len(page) == limit:
+                    return RunPage(page, f"{place[0]}.{place[1]}")
+            if exhausted:
+                return RunPage(page, None)
+            place = ids[-1]
+        return RunPage(page, f"{place[0]}.{place[1]}" if place else None)
+
+    async def pods(self) -> list[PodView]:
+        """Every pod that has not been reaped or signed off, by start."""
+        rows, now_ms = await self._pod_rows()
+        pods = [_pod(pod_id, deadline, held, said, now_ms) for pod_id, deadline, held, said in rows if said]
+        return sorted(pods, key=lambda pod: (pod.started_at_ms, pod.pod_id))
+
+    async def functions(self) -> dict[str, FunctionView]:
+        """Task functions that living pods have registered, by name, with how many pods have each."""
+        rows, now_ms = await self._pod_rows()
+        found: dict[str, FunctionView] = {}
+        for _, deadline, _, said in rows:
+            if said and deadline > now_ms:
+                for entry in cast("list[dict[str, Any]]", said["catalog"]):
+                    pods = found[entry["name"]].pods if entry["name"] in found else 0
+                    found[entry["name"]] = FunctionView(entry["name"], entry["kind"], entry["description"], entry["parameters"], pods + 1)
+        return dict(sorted(found.items()))
+
+    async def _index(self, run_id: str, task_id: str) -> tuple[RunGraph, int]:
+        graph = await self.get_graph(run_id)
+        index = graph.graph.index_of.get(task_id)
+        if index is None:
+            raise TaskNotFound(run_id, task_id)
+        return graph, index
+
+    async def _records(self, run_id: str, indices: range) -> tuple[RunView, list[str | None]]:
+        keys = self.partition_for(run_id).keys
+        records: list[str | None] = []
+        with translated(self.address):
+            pipeline = self._client.pipeline(transaction=True)
+            pipeline.hmget(keys.run(run_id), FIELDS)
+            for at in range(indices.start, indices.stop, 1_000):
+                pipeline.hmget(keys.tasks(run_id), [str(index) for index in range(at, min(at + 1_000, indices.stop))])
+            first, *pages = cast("list[list[str | None]]", await pipeline.execute())
+        for page in pages:
+            records += page
+        return _found(run_id, _row(first)), records
+
+    async def _newest(
+        self, place: tuple[int, str] | None, after_ms: int | None, before_ms: int | None
+    ) -> tuple[list[tuple[int, str]], bool]:
+        """Up to SCAN_ROWS (created, id) behind `place` over all partitions, newest first, and whether that was all."""
+        upper = str(place[0]) if place else f"({before_ms}" if before_ms is not None else "+inf"
+        lower = f"({after_ms}" if after_ms is not None else "-inf"
+        with translated(self.address):
+            pipeline = self._client.pipeline(transaction=False)
+            for partition in self.partitions:
+                pipeline.zrevrangebyscore(partition.keys.runs, upper, lower, start=0, num=SCAN_ROWS + 1, withscores=True)
+            rows = cast("list[list[tuple[str, float]]]", await pipeline.execute())
+        merged = sorted(((int(score), run_id) for row in rows for run_id, score in row), reverse=True)
+        behind = [entry for entry in merged if place is None or entry < place]
+        return behind[:SCAN_ROWS], len(behind) <= SCAN_ROWS and all(len(row) <= SCAN_ROWS for row in rows)
+
+    async def _runs(self, ids: Sequence[tuple[int, str]]) -> list[RunView]:
+        if not ids:
+            return []
+        with translated(self.address):
+            pipeline = self._client.pipeline(transaction=False)
+            for _, run_id in ids:
+                pipeline.hmget(self.partition_for(run_id).keys.run(run_id), FIELDS)
+            rows = cast("list[list[str | None]]", await pipeline.execute())
+        return [run_view(run_id, row) for (_, run_id), values in zip(ids, rows, strict=True) if (row := _row(values))]
+
+    async def _pod_rows(self) -> tuple[list[tuple[str, int, int, dict[str, Any] | None]], int]:
+        keys: Keys = self.partitions[0].keys
+        with translated(self.address):
+            pods = cast("list[tuple[str, float]]", await self._client.zrange(keys.pods, 0, -1, withscores=True))
+            pipeline = self._client.pipeline(transaction=False)
+            pipeline.time()
+            for pod_id, _ in pods:
+                pipeline.get(keys.pod(pod_id))
+                for partition in self.partitions:
+                    pipeline.zcard(partition.keys.claims(pod_id))
+            (seconds, micros), *rest = await pipeline.execute()
+        width = 1 + len(self.partitions)
+        rows: list[tuple[str, int, int, dict[str, Any] | None]] = []
+        for number, (pod_id, deadline) in enumerate(pods):
+            said, *held = rest[number * width : (number + 1) * width]
+            rows.append((pod_id, int(deadline), sum(held), json.loads(said) if said else None))
+        return rows, seconds * 1000 + micros // 1000
+
+
+def _row(values: Sequence[str | None]) -> RunRow:
+    return {name: value for name, value in zip(FIELDS, values, strict=True) if value is not None}
+
+
+def _found(run_id: str, row: RunRow) -> RunView:
+    if "state" not in row:
+        raise RunNotFound(run_id)
+    return run_view(run_id, row)
+
+
+def _parse_cursor(cursor: str | None) -> tuple[int, str] | None:
+    if cursor is None:
+        return None
+    created, _, run_id = cursor.partition(".")
+    return int(created), run_id
+
+
+def _matches(run: RunView, status: RunState | None, name: str | None, label: tuple[str, str] | None) -> bool:
+    if status is not None and run.state is not status:
+        return False
+    if name is not None and run.name != name:
+        return False
+    return label is None or run.labels.get(label[0]) == label[1]
+
+
+def _pod(pod_id: str, deadline: int, held: int, said: dict[str, Any], now_ms: int) -> PodView:
+    return PodView(
+        pod_id=pod_id,
+        host=said["host"],
+        version=said["version"],
+        state="lost" if deadline < now_ms else said["state"],
+        started_at_ms=said["started_at_ms"],
+        last_seen_at_ms=deadline - said["ttl_ms"],
+        concurrency=said["concurrency"],
+        running=held,
+        queues=tuple(said["queues"]),
+        functions=tuple(entry["name"] for entry in said["catalog"]),
+    )

@@ -1,0 +1,109 @@
+"""What kind of server this is, and whether it may hold runs."""
+
+# redis-py does not annotate its **kwargs.
+# pyright: reportUnknownMemberType=false
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import redis.asyncio
+from redis.exceptions import ResponseError
+
+from engine.errors import ConfigError
+from storage.connection import translated
+from storage.keys import layout_key
+from storage.views import ServerInfo
+
+LAYOUT_VERSION = "1"
+MINIMUM = {"redis": 7, "valkey": 8}
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    info: ServerInfo
+    errors: list[str]
+    """Why this server must not be used."""
+    warnings: list[str]
+    """What its operator should know."""
+
+
+async def inspect(client: redis.asyncio.Redis, address: str) -> Inspection:
+    """Reads version, persistence, eviction policy, latency and clock of the server."""
+    with translated(address):
+        facts = cast("Mapping[str, Any]", await client.info("everything"))
+        started = time.time()
+        seconds, micros = await client.time()
+        took = time.time() - started
+        fsync = await _appendfsync(client) if facts.get("aof_enabled") else ""
+    flavour = "valkey" if facts.get("server_name") == "valkey" or "valkey_version" in facts else "redis"
+    version = str(facts.get("valkey_version") or facts.get("redis_version") or "0")
+    policy = str(facts.get("maxmemory_policy", "unknown"))
+    info = ServerInfo(
+        flavour=flavour,
+        version=version,
+        persistence=f"aof-{fsync}" if fsync else "snapshot" if _saves(facts) else "memory",
+        maxmemory_policy=policy,
+        latency_ms=round(took * 1000, 3),
+        clock_offset_ms=round((seconds + micros / 1e6 - started - took / 2) * 1000, 3),
+    )
+    errors = [_too_old(address, info)] if _major(version) < MINIMUM[flavour] else []
+    if policy not in {"noeviction", "unknown"}:
+        errors.append(
+            f"the server at {address} has maxmemory-policy {policy}, which may evict leases and runs; set it to noeviction "
+            "(CONFIG SET maxmemory-policy noeviction, and in the server's configuration file)"
+        )
+    warnings: list[str] = []
+    if info.persistence == "memory":
+        warnings.append(f"the server at {address} keeps nothing on disk: a restart loses every run; set appendonly yes")
+    elif info.persistence == "snapshot":
+        warnings.append(f"the server at {address} writes snapshots only: a crash loses what came after the last one; set appendonly yes")
+    return Inspection(info, errors, warnings)
+
+
+async def agree_on_layout(client: redis.asyncio.Redis, address: str, namespace: str, partitions: int) -> None:
+    """Writes this namespace's layout where there is none, and raises ConfigError where there is another one."""
+    key = layout_key(namespace)
+    with translated(address):
+        await client.hsetnx(key, "version", LAYOUT_VERSION)
+        await client.hsetnx(key, "partitions", str(partitions))
+        stored = cast("dict[str, str]", await client.hgetall(key))
+    problems: list[str] = []
+    if stored.get("version") != LAYOUT_VERSION:
+        problems.append(
+            f"the data of namespace {namespace!r} at {address} have layout {stored.get('version')}, this version understands "
+            f"{LAYOUT_VERSION}; use another PEERFLOW_NAMESPACE, or the version that wrote them"
+        )
+    if stored.get("partitions") != str(partitions):
+        problems.append(
+            f"PEERFLOW_PARTITIONS ({partitions}) must be {stored.get('partitions')}, as namespace {namespace!r} at {address} was made; "
+            "set it so, or use another PEERFLOW_NAMESPACE"
+        )
+    if problems:
+        raise ConfigError(problems)
+
+
+async def _appendfsync(client: redis.asyncio.Redis) -> str:
+    try:
+        row = cast("Mapping[str, str]", await client.config_get("appendfsync"))
+    except ResponseError:
+        # Managed servers and narrow ACLs do not let us look; AOF itself is known to be on.
+        return "unknown"
+    return row.get("appendfsync", "unknown")
+
+
+def _saves(facts: Mapping[str, Any]) -> bool:
+    """A server that saves snapshots has done so, or will: it counts changes since the last one only where it may save."""
+    return bool(facts.get("rdb_saves")) or bool(facts.get("rdb_last_bgsave_time_sec", -1) != -1)
+
+
+def _major(version: str) -> int:
+    head = version.split(".", 1)[0]
+    return int(head) if head.isdigit() else 0
+
+
+def _too_old(address: str, info: ServerInfo) -> str:
+    return f"the server at {address} is {info.flavour} {info.version}; peerflow needs Redis 7 or Valkey 8, or newer"

@@ -1,0 +1,152 @@
+"""The Store: runs are created, read and cancelled through it, and pods get their partitions from it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+import zlib
+from collections.abc import Sequence
+from typing import Self
+
+import redis.asyncio
+
+from engine.errors import ConfigError, IdempotencyConflict, RunAlreadyFinished, RunNotFound, StorageCorrupt
+from engine.ids import RANDOM_BYTES
+from engine.ids import run_id as new_run_id
+from engine.states import RunState
+from storage.connection import address_of, close, open_client, translated
+from storage.graphs import PART_BYTES, GraphCache, RunGraph, pack, parts_of
+from storage.heartbeats import HeartbeatConnection
+from storage.keys import Keys, idempotency_digest
+from storage.partition import EDGES_PER_CALL, Partition
+from storage.reading import RunReader
+from storage.repeat import until_answered
+from storage.scripts import all_scripts, call
+from storage.server import Inspection, agree_on_layout, inspect
+from storage.views import Cancelled, Created, NewRun, ServerInfo
+
+ORPHAN_MS = 60_000
+"""Parts of a definition whose creation was never finished go away after a minute."""
+INLINE_TASKS = 500
+"""A larger graph is packed in a thread, so that it does not hold up the loop."""
+ANSWER_SECONDS = 3.0
+"""How long a caller of the API waits through a blink of the server."""
+INBOX_SECONDS = 20.0
+"""How long an idle pod waits on its inbox before it looks for itself."""
+
+
+class Store(RunReader):
+    """One server, one namespace. Every method may raise StorageUnavailable, StorageRefused or StorageCorrupt."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        namespace: str = "pf",
+        partitions: int = 1,
+        retention_seconds: float = 7 * 86_400.0,
+        call_timeout_seconds: float = 2.5,
+    ) -> None:
+        self._url, self._namespace = url, namespace
+        self._retention_seconds, self._call_timeout_seconds = retention_seconds, call_timeout_seconds
+        self._inbox: redis.asyncio.Redis = open_client(url, timeout_seconds=INBOX_SECONDS + 5.0, connections=2 * partitions + 2)
+        client, address = open_client(url, timeout_seconds=call_timeout_seconds), address_of(url)
+        graphs = GraphCache()
+        super().__init__(
+            client, [Partition(client, self._inbox, Keys(namespace, number), address, graphs) for number in range(partitions)], address
+        )
+        self._durability = "unknown"
+
+    @classmethod
+    async def open(cls, url: str, *, namespace: str = "pf", partitions: int = 1, retention_seconds: float = 7 * 86_400.0) -> Self:
+        """Connects and prepares. Raises ConfigError for a server that must not be used, StorageUnavailable where there is none."""
+        store = cls(url, namespace=namespace, partitions=partitions, retention_seconds=retention_seconds)
+        try:
+            await store.prepare()
+        except BaseException:
+            await store.close()
+            raise
+        return store
+
+    async def prepare(self) -> Inspection:
+        """Checks the server, agrees on the layout and loads the scripts; may be called again after a failure."""
+        inspection = await inspect(self._client, self.address)
+        if inspection.errors:
+            raise ConfigError(inspection.errors)
+        await agree_on_layout(self._client, self.address, self._namespace, len(self.partitions))
+        with translated(self.address):
+            for _, script in all_scripts():
+                await self._client.script_load(script)
+        self._durability = inspection.info.persistence
+        return inspection
+
+    async def close(self) -> None:
+        """Closes all connections."""
+        await close(self._client)
+        await close(self._inbox)
+
+    async def check(self) -> ServerInfo:
+        """What the server is, how far away, and what it does with writes."""
+        return (await inspect(self._client, self.address)).info
+
+    def heartbeat_connections(self, *, timeout_seconds: float) -> list[HeartbeatConnection]:
+        """A connection for each partition, for the heartbeat thread."""
+        return [
+            HeartbeatConnection(self._url, partition.keys, self.address, timeout_seconds=timeout_seconds) for partition in self.partitions
+        ]
+
+    async def create_run(self, new: NewRun) -> Created:
+        """Stores a run and makes its first tasks ready, all or nothing.
+
+        Raises IdempotencyConflict where the key belongs to a run with another body.
+        """
+        packed = await asyncio.to_thread(pack, new.definition) if len(new.graph.tasks) > INLINE_TASKS else pack(new.definition)
+        key = idempotency_digest(new.idempotency_key) if new.idempotency_key is not None else ""
+        number = zlib.crc32(key.encode()) % len(self.partitions) if key else os.urandom(1)[0] % len(self.partitions)
+        partition = self.partitions[number]
+        # The id's time is for sorting ids only; everything that is decided by time is decided by the server's clock.
+        run_id = new_run_id(time.time_ns() // 1_000_000, os.urandom(RANDOM_BYTES), number, len(self.partitions))
+        graph = partition.graphs.put(run_id, packed, partition.graphs.known(packed) or RunGraph(new.definition, new.graph))
+        answer = await until_answered(lambda: self._create(partition, run_id, key, new, packed, graph), within_seconds=ANSWER_SECONDS)
+        if answer[0] == "OK":
+            return Created(run_id, RunState(answer[2]), self._durability)
+        if answer[0] == "EXISTS":
+            return Created(answer[1], (await self.get_run(answer[1])).state, self._durability, existing=True)
+        if answer[0] == "CONFLICT":
+            raise IdempotencyConflict(new.idempotency_key or "", answer[1])
+        raise StorageCorrupt(f"create_run answered {answer}")
+
+    async def _create(self, partition: Partition, run_id: str, key: str, new: NewRun, packed: bytes, graph: RunGraph) -> Sequence[str]:
+        definition, roots = new.definition, len(graph.graph.roots)
+        prefix, staged = partition.keys.prefix, len(packed) > PART_BYTES
+        with translated(self.address):
+            if staged:
+                for number, part in enumerate(parts_of(packed)):
+                    await call(self._client, "stage_run", prefix, run_id, number, part, ORPHAN_MS)
+            retention = definition.retention if definition.retention is not None else self._retention_seconds
+            return await call(
+                self._client, "create_run", prefix,
+                run_id, new.body_digest, key, len(new.graph.tasks), int(retention * 1000), definition.on_failure, definition.priority,
+                definition.name or "", json.dumps(definition.labels, ensure_ascii=False) if definition.labels else "",
+                b"" if staged else packed, graph.roots(0, EDGES_PER_CALL), EDGES_PER_CALL if roots > EDGES_PER_CALL else "",
+            )  # fmt: skip
+
+    async def cancel(self, run_id: str, reason: str = "cancelled by a caller") -> Cancelled:
+        """Ends a run: nothing of it starts any more, no commit is accepted, running code is asked to stop.
+
+        Cancelling twice is fine. Raises RunNotFound, or RunAlreadyFinished where the run ended first.
+        """
+        partition = self.partition_for(run_id)
+
+        async def once() -> Sequence[str]:
+            with translated(self.address):
+                return await call(self._client, "cancel", partition.keys.prefix, run_id, reason)
+
+        answer = await until_answered(once, within_seconds=ANSWER_SECONDS)
+        if answer[0] == "UNKNOWN":
+            raise RunNotFound(run_id)
+        if answer[0] == "TERMINAL":
+            raise RunAlreadyFinished(run_id, answer[1])
+        return Cancelled(run_id, RunState(answer[1]))

@@ -1,0 +1,149 @@
+"""What storage answers: frozen values, no Redis, no JSON text left to parse.
+
+Instants are `_at_ms`: integer milliseconds since the epoch by Redis's clock, `None` where it has not happened.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from pydantic import JsonValue
+
+from engine.definition import WorkflowDefinition
+from engine.graph import Graph
+from engine.states import RunState, TaskState
+
+
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    """A checked definition on its way into storage."""
+
+    definition: WorkflowDefinition
+    graph: Graph
+    idempotency_key: str | None = None
+    body_digest: str = ""
+    """SHA-256 hex of the posted body; the same key with another digest is a conflict."""
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    run_id: str
+    state: RunState
+    durability: str
+    """What the server does with an acknowledged write: `memory`, `aof-everysec`, `aof-always`, `aof-no`, `snapshot`."""
+    existing: bool = False
+    """True where the idempotency key had a run already."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    run_id: str
+    name: str | None
+    state: RunState
+    created_at_ms: int
+    started_at_ms: int | None
+    finished_at_ms: int | None
+    total: int
+    counts: dict[TaskState, int]
+    labels: dict[str, str] = field(default_factory=dict[str, str])
+    priority: int = 0
+    on_failure: Literal["continue", "stop"] = "continue"
+    reason: str | None = None
+    """Why it ended as it did, in words, for `failed` and `cancelled`."""
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptView:
+    """An attempt that did not end the task: it failed and was tried again, or was lost."""
+
+    attempt: int
+    ended_as: Literal["failed", "lost"]
+    started_at_ms: int | None
+    ended_at_ms: int
+    pod: str
+    error: JsonValue | None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskView:
+    index: int
+    id: str
+    function: str
+    queue: str
+    priority: int
+    state: TaskState
+    attempts: int
+    lost: int
+    depends_on: tuple[str, ...]
+    ready_at_ms: int | None = None
+    started_at_ms: int | None = None
+    finished_at_ms: int | None = None
+    pod: str | None = None
+    result: JsonValue | None = None
+    error: JsonValue | None = None
+    """`{"type", "message", "traceback"}` or None."""
+    retry_at_ms: int | None = None
+    reason: str | None = None
+    """Why it waits, or why it was skipped or cancelled."""
+    fencing_token: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EventView:
+    seq: int
+    """Dense from 1 within a run."""
+    at_ms: int
+    type: str
+    task_id: str | None
+    attempt: int | None
+    pod: str | None
+    detail: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunPage:
+    runs: list[RunView]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    run_id: str
+    state: RunState
+
+
+@dataclass(frozen=True, slots=True)
+class PodView:
+    pod_id: str
+    host: str
+    version: str
+    state: Literal["alive", "draining", "lost"]
+    started_at_ms: int
+    last_seen_at_ms: int
+    concurrency: int
+    running: int
+    queues: tuple[str, ...]
+    functions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionView:
+    name: str
+    kind: Literal["async", "thread", "process"]
+    description: str
+    parameters: dict[str, JsonValue]
+    """JSON schema of the keyword arguments."""
+    pods: int = 0
+    """Living pods that have it registered."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerInfo:
+    flavour: Literal["redis", "valkey"]
+    version: str
+    persistence: str
+    maxmemory_policy: str
+    latency_ms: float
+    clock_offset_ms: float
+    """The server's clock minus this machine's, half a round trip allowed for."""

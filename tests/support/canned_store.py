@@ -1,0 +1,141 @@
+"""A stand-in for the Store in unit tests of the API: it keeps what it is told to store, and answers what the test has put into it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from engine.errors import IdempotencyConflict, RunNotFound, TaskNotFound
+from engine.graph import Graph
+from engine.states import RunState, TaskState
+from storage.graphs import RunGraph
+from storage.store import Store
+from storage.views import AttemptView, Cancelled, Created, EventView, FunctionView, NewRun, PodView, RunPage, RunView, TaskView
+
+RUN_ID = "01890a5d-ac96-774b-bcce-b302099a8057"
+CREATED_AT_MS = 1_767_225_600_000
+"""2026-01-01T00:00:00Z"""
+
+
+@dataclass
+class CannedStore:
+    """Only what the API calls. `failing` is raised by every call; `calls` counts them by name."""
+
+    failing: Exception | None = None
+    stored: list[NewRun] = field(default_factory=list[NewRun])
+    runs: dict[str, tuple[RunView, RunGraph, list[TaskView]]] = field(default_factory=dict[str, tuple[RunView, RunGraph, list[TaskView]]])
+    attempts: list[AttemptView] = field(default_factory=list[AttemptView])
+    events: list[EventView] = field(default_factory=list[EventView])
+    known_functions: dict[str, FunctionView] = field(default_factory=dict[str, FunctionView])
+    known_pods: list[PodView] = field(default_factory=list[PodView])
+    list_arguments: dict[str, Any] = field(default_factory=dict[str, Any])
+    next_cursor: str | None = None
+    cancelled: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    calls: list[str] = field(default_factory=list[str])
+
+    def as_store(self) -> Store:
+        return cast(Store, self)
+
+    def put(self, new: NewRun, *, run_id: str = RUN_ID, tasks: Sequence[TaskView] | None = None) -> RunView:
+        """Makes a run readable, its tasks ready unless given otherwise."""
+        views = list(tasks) if tasks is not None else tasks_of(new.graph)
+        counts = {state: sum(view.state is state for view in views) for state in TaskState}
+        run = RunView(run_id, new.graph.name, RunState.RUNNING, CREATED_AT_MS, None, None, len(views), counts, new.definition.labels)
+        self.runs[run_id] = (run, RunGraph(new.definition, new.graph), views)
+        return run
+
+    async def create_run(self, new: NewRun) -> Created:
+        self._called("create_run")
+        for number, earlier in enumerate(self.stored):
+            if new.idempotency_key is not None and earlier.idempotency_key == new.idempotency_key:
+                if earlier.body_digest != new.body_digest:
+                    raise IdempotencyConflict(new.idempotency_key, f"{RUN_ID[:-1]}{number}")
+                return Created(f"{RUN_ID[:-1]}{number}", RunState.RUNNING, "aof-everysec", existing=True)
+        self.stored.append(new)
+        run_id = f"{RUN_ID[:-1]}{len(self.stored) - 1}"
+        self.put(new, run_id=run_id)
+        return Created(run_id, RunState.RUNNING, "aof-everysec")
+
+    async def get_run(self, run_id: str) -> RunView:
+        self._called("get_run")
+        return self._found(run_id)[0]
+
+    async def get_graph(self, run_id: str) -> RunGraph:
+        self._called("get_graph")
+        return self._found(run_id)[1]
+
+    async def get_tasks(self, run_id: str, *, start: int, count: int) -> list[TaskView]:
+        self._called("get_tasks")
+        return self._found(run_id)[2][start : start + count]
+
+    async def get_run_and_tasks(self, run_id: str, *, start: int, count: int) -> tuple[RunView, list[TaskView]]:
+        self._called("get_run_and_tasks")
+        run, _, tasks = self._found(run_id)
+        return run, tasks[start : start + count]
+
+    async def get_task(self, run_id: str, task_id: str) -> TaskView:
+        self._called("get_task")
+        for task in self._found(run_id)[2]:
+            if task.id == task_id:
+                return task
+        raise TaskNotFound(run_id, task_id)
+
+    async def get_attempts(self, run_id: str, task_id: str) -> list[AttemptView]:
+        self._called("get_attempts")
+        del run_id, task_id
+        return self.attempts
+
+    async def get_events(self, run_id: str, *, after: int, limit: int) -> list[EventView]:
+        self._called("get_events")
+        self._found(run_id)
+        return [event for event in self.events if event.seq > after][:limit]
+
+    async def list_runs(self, **arguments: Any) -> RunPage:
+        self._called("list_runs")
+        self.list_arguments = arguments
+        if arguments["cursor"] == "broken":
+            raise ValueError("no cursor")
+        return RunPage([run for run, _, _ in self.runs.values()], self.next_cursor)
+
+    async def cancel(self, run_id: str, reason: str) -> Cancelled:
+        self._called("cancel")
+        self._found(run_id)
+        self.cancelled.append((run_id, reason))
+        return Cancelled(run_id, RunState.CANCELLED)
+
+    async def functions(self) -> dict[str, FunctionView]:
+        self._called("functions")
+        return self.known_functions
+
+    async def pods(self) -> list[PodView]:
+        self._called("pods")
+        return self.known_pods
+
+    def _called(self, name: str) -> None:
+        self.calls.append(name)
+        if self.failing is not None:
+            raise self.failing
+
+    def _found(self, run_id: str) -> tuple[RunView, RunGraph, list[TaskView]]:
+        if run_id not in self.runs:
+            raise RunNotFound(run_id)
+        return self.runs[run_id]
+
+
+def tasks_of(graph: Graph, state: TaskState = TaskState.READY) -> list[TaskView]:
+    """A view of each task of a graph, all in one state."""
+    return [
+        TaskView(
+            index=task.index,
+            id=task.id,
+            function=task.function,
+            queue=task.queue,
+            priority=task.priority,
+            state=state,
+            attempts=0,
+            lost=0,
+            depends_on=tuple(graph.tasks[before].id for before in graph.predecessors[task.index]),
+        )
+        for task in graph.tasks
+    ]

