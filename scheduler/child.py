@@ -1,0 +1,149 @@
+"""A child process of a pod: runs one process function at a time, until its pod ends it, or ends.
+
+Started as `python -m scheduler.child REQUESTS REPLIES`, two inherited file descriptors. Standard output and error stay for what the
+user's code prints. It leads a process group of its own, so that a kill takes along what the user's code has started.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from queue import SimpleQueue
+from types import FrameType
+from typing import Any, NoReturn
+
+from engine.errors import TaskNotRegistered
+from engine.outcome import Outcome
+from scheduler.calls import call_blocking
+from scheduler.context import TaskContext
+from scheduler.failures import failed_in_user_code
+from scheduler.registry import TaskFunction, default_registry
+from scheduler.wire import Unpacker, outcome_to_wire, pack
+
+BEAT_SECONDS = 0.1
+"""At most one sign of life in this time goes to the pod: a tight loop may call `ctx.heartbeat()` as often as it likes."""
+READ_BYTES = 64 * 1024
+
+
+class Replies:
+    """The way back to the pod. Messages from several threads stay whole."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._lock = threading.Lock()
+
+    def send(self, message: dict[str, Any]) -> None:
+        data = memoryview(pack(message))
+        with self._lock:
+            while data:
+                data = data[os.write(self._fd, data) :]
+
+
+class Beats:
+    """What `ctx.heartbeat()` does here. Neither blocks for long nor raises."""
+
+    def __init__(self, replies: Replies, claim_id: str) -> None:
+        self._replies = replies
+        self._claim_id = claim_id
+        self._next = 0.0
+
+    def __call__(self, progress: object) -> None:
+        now = time.monotonic()
+        if now < self._next:
+            return
+        self._next = now + BEAT_SECONDS
+        try:
+            self._replies.send({"op": "beat", "claim_id": self._claim_id, "progress": progress})
+        except (TypeError, ValueError, RecursionError):
+            self._replies.send({"op": "beat", "claim_id": self._claim_id, "progress": None})
+
+
+def main(requests_fd: int, replies_fd: int) -> NoReturn:
+    """Serves requests for ever: the process ends by a signal, or when its pod has closed the other end."""
+    for fd in (requests_fd, replies_fd):
+        os.set_inheritable(fd, False)  # noqa: FBT003  # what the user's code starts must not hold the pipes open
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # Ctrl-C and an orderly stop of a whole group reach us too; the pod decides whether the attempt may end in its grace period.
+        # A handler that does nothing, and not SIG_IGN, which the user's own subprocesses would inherit.
+        signal.signal(number, _ignore)
+    requests: SimpleQueue[dict[str, Any]] = SimpleQueue()
+    threading.Thread(target=_read, args=(requests_fd, requests), name="peerflow-pod-watcher", daemon=True).start()
+    replies = Replies(replies_fd)
+    _prepare(requests.get())
+    replies.send({"op": "ready"})
+    own_pid = os.getpid()
+    while True:
+        request = requests.get()
+        outcome = _run(request, replies)
+        if os.getpid() != own_pid:
+            os._exit(0)  # the user's code forked and let the copy return: only one of them may answer
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):  # the user's code may have closed or replaced it
+                stream.flush()
+        replies.send({"op": "done", "claim_id": request["claim_id"], "outcome": outcome_to_wire(outcome)})
+
+
+def _ignore(number: int, frame: FrameType | None) -> None:
+    del number, frame
+
+
+def _read(fd: int, requests: SimpleQueue[dict[str, Any]]) -> None:
+    """Feeds the main thread. The end of the pipe is the end of the pod: then this process and all it has started must not live on."""
+    unpacker = Unpacker()
+    try:
+        while data := os.read(fd, READ_BYTES):
+            for message in unpacker.feed(data):
+                requests.put(message)
+    finally:
+        if os.getpgrp() == os.getpid():
+            os.killpg(os.getpgrp(), signal.SIGKILL)
+        os._exit(1)
+
+
+def _prepare(hello: dict[str, Any]) -> None:
+    """Makes this process like its pod: where modules are found, what the environment says; and imports the tasks' modules."""
+    sys.path[:] = hello["path"]
+    for name, value in hello["environ"].items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+    # Line by line: nothing that was printed is lost with a kill, and lines of several processes do not mix.
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    logging.basicConfig(stream=sys.stderr, level=hello["log_level"])
+    for module in hello["modules"]:
+        with contextlib.suppress(BaseException):  # it is imported again, and its error reported, with the first attempt that needs it
+            importlib.import_module(module)
+
+
+def _run(request: dict[str, Any], replies: Replies) -> Outcome:
+    context = TaskContext(**request["context"], on_heartbeat=Beats(replies, request["claim_id"]))
+    try:
+        function = _find(**request["function"])
+    except BaseException as error:  # noqa: BLE001  # a module of tasks may raise anything while it is imported
+        return failed_in_user_code(error)
+    return call_blocking(function, request["args"], context, request["result_bytes"])
+
+
+def _find(name: str, module: str, qualname: str) -> TaskFunction:
+    """The function as its module registered it; failing that (a registry of the pod's own) as the module holds it."""
+    found: Any = importlib.import_module(module)
+    function = default_registry.get(name)
+    if function is not None and (function.module, function.qualname) == (module, qualname):
+        return function
+    for part in qualname.split("."):
+        found = getattr(found, part, None)
+    if not callable(found):
+        raise TaskNotRegistered(name)
+    return TaskFunction(found, name=name, executor="process")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))

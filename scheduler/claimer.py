@@ -1,0 +1,258 @@
+"""claim → execute → commit and claim → …: the loop that moves a partition's tasks through this pod.
+
+One call is under way at a time. While it is, attempts go on ending, so the next call takes them all: batches grow with the load by
+themselves, and a lone task's end is committed at once. A call whose answer was lost is repeated with the same operation id for as long
+as it takes: what ran is never thrown away because Redis was out of reach.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from engine.errors import StorageRefused, StorageUnavailable
+from engine.events import ClaimsReleased, CommitRefused, LeaseLost, Publisher, RetryScheduled
+from engine.outcome import Outcome
+from scheduler.attempt import Attempt
+from scheduler.ending import ended
+from scheduler.executor import Executor
+from scheduler.holdings import Held, Holdings
+from scheduler.passing import Passer
+from scheduler.timers import Timers
+from storage.graphs import RunGraph
+from storage.partition import CLAIMS_PER_CALL, EDGES_PER_CALL, ENDED_PER_CALL, Claim, Ended, Identity, Partition, Settled, operation_id
+from storage.repeat import until_answered
+
+
+class Claimer:
+    """One partition's claims in one pod. Everything here happens in the event loop's thread."""
+
+    def __init__(
+        self,
+        number: int,
+        partition: Partition,
+        who: Identity,
+        *,
+        holdings: Holdings,
+        executor: Executor,
+        timers: Timers,
+        passer: Passer,
+        publisher: Publisher,
+        announce: Callable[[], None],
+        clock: Callable[[], float],
+    ) -> None:
+        """`announce` makes the heartbeat tell storage again what this pod can run."""
+        self.number = number
+        self._partition, self._who, self._holdings, self._executor = partition, who, holdings, executor
+        self._timers, self._passer, self._publisher, self._announce = timers, passer, publisher, announce
+        self._clock = clock
+        self._random = random.Random()
+        self._done: deque[tuple[Held, Outcome]] = deque()
+        self._turn = asyncio.Event()
+        self._look = True
+        self._draining = False
+        self._starting: set[asyncio.Task[None]] = set()
+        self.failing = False
+        """True while storage does not answer this loop."""
+        self.last_round: float | None = None
+        """When a call was last answered, by `clock`."""
+
+    def wake(self) -> None:
+        """There may be ready tasks: look."""
+        self._look = True
+        self._turn.set()
+
+    def attempt_done(self, held: Held, outcome: Outcome) -> None:
+        """An attempt of this partition has ended: commit it."""
+        self._holdings.end(held.claim.claim_id)
+        self._done.append((held, outcome))
+        self._turn.set()
+
+    def drain(self) -> None:
+        """Claims nothing more; goes on committing."""
+        self._draining = True
+
+    @property
+    def idle(self) -> bool:
+        """True where nothing waits to be committed."""
+        return not self._done
+
+    async def run(self) -> None:
+        while True:
+            await self._turn.wait()
+            self._turn.clear()
+            while self._done or (self._look and not self._draining and self._holdings.free()):
+                await self.run_once()
+
+    async def run_once(self) -> Settled:
+        """One call: commits what has ended and claims what there is room for."""
+        batch, ends, partial = self._next_batch()
+        reserved = 0 if self._draining else self._holdings.reserve(CLAIMS_PER_CALL)
+        self._look = False
+        op = operation_id()
+        try:
+            settled = await until_answered(lambda: self._call(op, ends, reserved), on_failure=self._storage_failed)
+            self.failing, self.last_round = False, self._clock()
+            self._settle(batch, ends, partial, settled)
+            self._receive(settled.claims)
+        except Exception:
+            # Stored data make no sense. What the pod does not list goes back to the queue; what it lists for ever would stay running.
+            for held in batch:
+                self._holdings.drop(held.claim.claim_id)
+            self.wake()
+            raise
+        finally:
+            self._holdings.settle(reserved)
+        if not settled.registered and reserved:
+            self._announce()
+        elif reserved and len(settled.claims) == reserved:
+            self._look = True
+        return settled
+
+    async def _call(self, op: str, ends: Sequence[Ended], want: int) -> Settled:
+        if ends:
+            return await self._partition.commit(op, self._who, ends, want)
+        return await self._partition.claim(op, self._who, want)
+
+    def _storage_failed(self, error: StorageUnavailable | StorageRefused) -> None:
+        del error  # the heartbeat thread reports what storage does, once for all loops
+        self.failing = True
+
+    def _next_batch(self) -> tuple[list[Held], list[Ended], list[tuple[str, str, int]]]:
+        """What to commit next, within the bounds of one call, and the slices that are left of wide fan-outs."""
+        batch: list[Held] = []
+        ends: list[Ended] = []
+        partial: list[tuple[str, str, int]] = []
+        budget = EDGES_PER_CALL
+        while self._done and len(batch) < ENDED_PER_CALL and budget > 0:
+            held, outcome = self._done.popleft()
+            claim, graph = held.claim, held.graph
+            if graph is None or claim.claim_id not in self._holdings:
+                continue
+            end = ended(claim, graph.graph.tasks[claim.index], outcome, self._random)
+            if end.outcome in {"succeeded", "failed"}:
+                successors = len(graph.graph.successors[claim.index])
+                end.edges = graph.edges(claim.index, 0, budget)
+                if successors > budget:
+                    end.passed = str(budget)
+                    partial.append((claim.run_id, str(claim.index), budget))
+                budget -= successors
+            batch.append(held)
+            ends.append(end)
+        return batch, ends, partial
+
+    def _settle(self, batch: list[Held], ends: list[Ended], partial: list[tuple[str, str, int]], settled: Settled) -> None:
+        for held, end, word in zip(batch, ends, settled.words, strict=True):
+            self._holdings.drop(held.claim.claim_id)
+            if word == "STALE":
+                self._refused(held, "another claim, or none")
+            elif word == "TERMINAL":
+                self._refused(held, "its run had ended")
+            elif end.delay_ms or end.outcome in {"retry", "sleep"}:
+                self._waits(held, end)
+        if settled.cascades:
+            self._timers.nudge(0)
+        if partial:
+            self._passer.add(partial)
+
+    def _waits(self, held: Held, end: Ended) -> None:
+        self._timers.nudge(end.delay_ms / 1000)
+        if end.outcome == "retry" and held.attempt is not None:
+            self._publisher.publish(
+                RetryScheduled(
+                    run_id=held.claim.run_id, task_id=held.attempt.task_id, attempt=held.claim.attempt, delay_seconds=end.delay_ms / 1000
+                )
+            )
+
+    def _refused(self, held: Held, current: str) -> None:
+        self._publisher.publish(
+            CommitRefused(
+                run_id=held.claim.run_id,
+                task_id=_task_id(held),
+                attempt=held.claim.attempt,
+                claim_id=held.claim.claim_id,
+                pod_id=self._who.pod_id,
+                current=current,
+            )
+        )
+
+    def _receive(self, claims: list[Claim]) -> None:
+        """Starts claimed tasks; those of runs that this pod does not know yet follow when their graphs are there."""
+        unknown: list[Held] = []
+        for claim in claims:
+            held = Held(claim, self.number)
+            self._holdings.add(held)
+            graph = self._partition.graphs.get(claim.run_id)
+            if graph is None:
+                unknown.append(held)
+            else:
+                self._start(held, graph)
+        if unknown:
+            starting = asyncio.create_task(self._start_unknown(unknown))
+            self._starting.add(starting)
+            starting.add_done_callback(self._starting.discard)
+
+    def _start(self, held: Held, graph: RunGraph) -> None:
+        claim, task = held.claim, graph.graph.tasks[held.claim.index]
+        held.graph = graph
+        held.attempt = Attempt(
+            run_id=claim.run_id,
+            index=claim.index,
+            task_id=task.id,
+            function=task.function,
+            args=task.args,
+            attempt=claim.attempt,
+            lost=claim.lost,
+            fencing_token=claim.fencing_token,
+            claim_id=claim.claim_id,
+            timeout_seconds=task.timeout_seconds,
+            ready_at_ms=claim.ready_at_ms,
+        )
+        self._executor.start(held.attempt)
+
+    async def _start_unknown(self, batch: list[Held]) -> None:
+        graphs = await until_answered(lambda: self._partition.load_graphs(held.claim.run_id for held in batch))
+        for held in batch:
+            graph = graphs.get(held.claim.run_id)
+            if held.claim.claim_id not in self._holdings:
+                continue
+            if graph is None:
+                # The run expired between claim and look: there is nothing to run and nothing to commit to.
+                self._holdings.drop(held.claim.claim_id)
+            else:
+                self._start(held, graph)
+
+    def lose(self, claim_ids: Sequence[str]) -> None:
+        """The claims are not current any more: their attempts are stopped, their results dropped."""
+        for claim_id in claim_ids:
+            held = self._holdings.drop(claim_id)
+            if held is None:
+                continue
+            self._executor.stop(claim_id)
+            self._publisher.publish(
+                LeaseLost(
+                    run_id=held.claim.run_id,
+                    task_id=_task_id(held),
+                    attempt=held.claim.attempt,
+                    claim_id=claim_id,
+                    pod_id=self._who.pod_id,
+                )
+            )
+        self.wake()
+
+    async def give_back(self, batch: Sequence[Held], reason: str) -> None:
+        """Stops attempts and releases their claims, uncharged."""
+        for held in batch:
+            self._executor.stop(held.claim.claim_id)
+        await self._partition.release(self._who, [held.claim.ref for held in batch])
+        for held in batch:
+            self._holdings.drop(held.claim.claim_id)
+        if batch:
+            self._publisher.publish(ClaimsReleased(pod_id=self._who.pod_id, count=len(batch), reason=reason))
+            self.wake()
+
+
+def _task_id(held: Held) -> str:
+    return held.attempt.task_id if held.attempt is not None else f"#{held.claim.index}"

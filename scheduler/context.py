@@ -1,0 +1,93 @@
+"""What a task function may know and say about the attempt that it runs in."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, MutableMapping
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
+
+LOGGER = logging.getLogger("peerflow.task")
+
+
+class TaskLogger(logging.LoggerAdapter[logging.Logger]):
+    """Adds run, task and attempt to each record, beside whatever `extra` the caller gives."""
+
+    def process(self, msg: object, kwargs: MutableMapping[str, Any]) -> tuple[object, MutableMapping[str, Any]]:
+        kwargs["extra"] = {**(self.extra or {}), **(kwargs.get("extra") or {})}
+        return msg, kwargs
+
+
+def _ignore(progress: JsonValue) -> None:
+    del progress
+
+
+class TaskContext:
+    """Facts about the current attempt, its logger and its sign of life.
+
+    A task function gets it as its parameter `ctx` (or any parameter annotated `TaskContext`); code further down calls
+    `scheduler.context.current()`. A user's unit test makes one with the facts that the test needs.
+    """
+
+    __slots__ = ("_cancelled", "_on_heartbeat", "attempt", "fencing_token", "pod_id", "run_id", "task_id")
+
+    def __init__(
+        self,
+        *,
+        run_id: str = "",
+        task_id: str = "",
+        attempt: int = 1,
+        fencing_token: int = 0,
+        pod_id: str = "",
+        on_heartbeat: Callable[[JsonValue], None] = _ignore,
+    ) -> None:
+        self.run_id = run_id
+        self.task_id = task_id
+        self.attempt = attempt
+        """Counted from 1."""
+        self.fencing_token = fencing_token
+        """Grows with each attempt of the task: a store that keeps the greatest number seen can refuse an older attempt's writes."""
+        self.pod_id = pod_id
+        self._on_heartbeat = on_heartbeat
+        self._cancelled = False
+
+    @property
+    def effect_key(self) -> str:
+        """64 hex digits that name the task's effect: the same in all attempts, so that a side effect can be made once."""
+        return hashlib.sha256(f"{self.run_id}/{self.task_id}".encode()).hexdigest()
+
+    @property
+    def log(self) -> TaskLogger:
+        """Logger `peerflow.task` whose records carry `run_id`, `task` and `attempt`."""
+        return TaskLogger(LOGGER, {"run_id": self.run_id, "task": self.task_id, "attempt": self.attempt})
+
+    @property
+    def cancelled(self) -> bool:
+        """True once nobody waits for this attempt any more: it timed out, or its run was cancelled, or its lease was lost.
+
+        Code in a thread cannot be ended from outside; a long loop looks here and returns.
+        """
+        return self._cancelled
+
+    def heartbeat(self, progress: JsonValue = None) -> None:
+        """Says that the code moves; from any thread, from async code and from a process function alike. Never blocks, never raises."""
+        self._on_heartbeat(progress)
+
+    def cancel(self) -> None:
+        """Sets `cancelled`. The executor calls it."""
+        self._cancelled = True
+
+
+CURRENT: ContextVar[TaskContext | None] = ContextVar("peerflow_task_context", default=None)
+
+
+def current() -> TaskContext:
+    """The context of the attempt that this code runs in; LookupError outside of a task function."""
+    context = CURRENT.get()
+    if context is None:
+        raise LookupError("there is no current task: current() works inside a task function that peerflow runs")
+    return context

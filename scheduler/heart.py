@@ -1,0 +1,143 @@
+"""Keeps the pod's leases, in a thread that neither the event loop nor user code can block.
+
+Each beat is one call for each partition, on a connection of its own with a time limit of a sixth of the TTL. A pod with claims beats
+every third of the TTL, an idle one every half. Code that holds the interpreter's lock for longer than the TTL does stop the thread: that
+is what `executor="process"` is for.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from engine.errors import StorageError
+from engine.events import HeartbeatLate, LoopFailed, Publisher, StorageBack, StorageLost
+from storage.heartbeats import HeartbeatConnection, Pulse
+from storage.partition import Identity
+
+RETRY_SECONDS = 0.25
+"""Between two beats that failed: several fit into what is left of a lease."""
+DESCRIBE_TTLS = 4
+"""How often the pod says again what it is: storage keeps that for 12 TTLs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What a pod says of itself: the parts as `heartbeat` takes them."""
+
+    capabilities: str
+    text: str
+
+
+class Heart(threading.Thread):
+    """The heartbeat thread. `on_pulse(partition, pulse)` is called in this thread."""
+
+    def __init__(
+        self,
+        connections: Sequence[HeartbeatConnection],
+        who: Identity,
+        *,
+        address: str,
+        refs: Callable[[int], list[str]],
+        describe: Callable[[], Description],
+        on_pulse: Callable[[int, Pulse], None],
+        unheard_seconds: float,
+        publisher: Publisher,
+    ) -> None:
+        super().__init__(name="peerflow-heartbeat", daemon=True)
+        self._connections, self._who, self._address = connections, who, address
+        self._refs, self._describe, self._on_pulse = refs, describe, on_pulse
+        self._unheard_ms = int(unheard_seconds * 1000)
+        self._publisher = publisher
+        self._ttl_seconds = who.ttl_ms / 1000
+        self._server_ms = [0] * len(connections)
+        self._described = float("-inf")
+        self._wake = threading.Event()
+        self._stopping = False
+        self.last_ok: float | None = None
+        """When all partitions last answered: monotonic seconds; None before the first time."""
+        self._failing_since: float | None = None
+
+    def beat_now(self, *, describe: bool = False) -> None:
+        """Asks for a beat at once; with `describe`, one that says what the pod is."""
+        if describe:
+            self._described = float("-inf")
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Ends the thread after the beat that is under way."""
+        self._stopping = True
+        self._wake.set()
+
+    def run(self) -> None:
+        while not self._stopping:
+            started = time.monotonic()
+            ok = self.run_once()
+            held = any(self._refs(number) for number in range(len(self._connections)))
+            pause = (self._ttl_seconds / (3 if held else 2)) if ok else RETRY_SECONDS
+            took = time.monotonic() - started
+            if took > self._ttl_seconds / 2:
+                self._publisher.publish(HeartbeatLate(pod_id=self._who.pod_id, duration_seconds=took, lease_ttl_seconds=self._ttl_seconds))
+            self._pause(started, pause)
+        for connection in self._connections:
+            connection.disconnect()
+
+    def _pause(self, started: float, seconds: float) -> None:
+        """Waits; an idle pod that gets claims meanwhile goes over to the shorter interval."""
+        until = started + seconds
+        busy_until = started + min(seconds, self._ttl_seconds / 3)
+        while not self._stopping and (now := time.monotonic()) < until:
+            if self._wake.wait(max(0.0, (busy_until if now < busy_until else until) - now)):
+                break
+            if any(self._refs(number) for number in range(len(self._connections))):
+                break
+        self._wake.clear()
+
+    def run_once(self) -> bool:
+        """Beats once in each partition. Answers whether all of them took it."""
+        try:
+            for number in range(len(self._connections)):
+                self._beat(number)
+        except StorageError as error:
+            self._failed(str(error))
+            return False
+        except Exception as error:  # noqa: BLE001  # a heart that stops over a surprise would cost the pod everything it runs
+            self._publisher.publish(LoopFailed(pod_id=self._who.pod_id, loop="heartbeat", error=repr(error), traceback=""))
+            self._failed(repr(error))
+            return False
+        self._succeeded()
+        return True
+
+    def _beat(self, number: int) -> None:
+        now = time.monotonic()
+        describe = now - self._described > DESCRIBE_TTLS * self._ttl_seconds
+        said = self._describe() if describe else Description("", "")
+        # The instant before the list is taken, by the server's clock: only claims well before it can be missing from the list.
+        before_ms = self._server_ms[number] - self._unheard_ms
+        pulse = self._connections[number].beat(
+            self._who, self._refs(number), unheard_before_ms=max(0, before_ms), capabilities=said.capabilities, description=said.text
+        )
+        self._server_ms[number] = pulse.now_ms
+        if describe and number == len(self._connections) - 1:
+            self._described = now
+        self._on_pulse(number, pulse)
+
+    def _failed(self, error: str) -> None:
+        for connection in self._connections:
+            connection.disconnect()
+        if self._failing_since is None:
+            self._failing_since = time.monotonic()
+            self._publisher.publish(StorageLost(pod_id=self._who.pod_id, address=self._address, error=error))
+
+    def _succeeded(self) -> None:
+        self.last_ok = time.monotonic()
+        if self._failing_since is not None:
+            away = self.last_ok - self._failing_since
+            self._failing_since = None
+            self._publisher.publish(StorageBack(pod_id=self._who.pod_id, address=self._address, duration_seconds=away))
+
+    @property
+    def failing(self) -> bool:
+        return self._failing_since is not None

@@ -1,0 +1,345 @@
+"""A pod's scheduler: its loops, wired together, from start to drain.
+
+One TaskGroup owns all loops; the heartbeat is a thread (see `scheduler.heart`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import socket
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, Protocol
+
+from pydantic import JsonValue
+
+from engine.errors import StorageError
+from engine.events import AttemptFinished, LoopFailed, PodDraining, PodStopped, Publisher
+from engine.outcome import Failed, Outcome
+from scheduler.attempt import Attempt
+from scheduler.claimer import Claimer
+from scheduler.executor import Executor
+from scheduler.heart import Description, Heart
+from scheduler.holdings import Held, Holdings
+from scheduler.inbox import Inbox
+from scheduler.passing import Passer
+from scheduler.reaper import Reaper
+from scheduler.registry import Registry
+from scheduler.timers import Timers
+from storage.heartbeats import Pulse
+from storage.partition import Identity
+from storage.repeat import until_answered
+from storage.store import Store
+
+LEAVE_SECONDS = 5.0
+"""How long a leaving pod waits for storage before it leaves without a word."""
+UNHEARD_SECONDS = 5.0
+"""Twice the time limit of a claim call: an older claim that this pod does not list never reached it."""
+
+
+class Loop(Protocol):
+    """A background loop."""
+
+    async def run(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodOptions:
+    """What a pod is told; durations in seconds."""
+
+    concurrency: int = 100
+    queues: tuple[str, ...] = ("default",)
+    lease_ttl_seconds: float = 10.0
+    max_lost: int = 3
+    processes: int = 1
+    result_bytes: int = 256 * 1024
+    version: str = "0"
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    ready: bool
+    reason: str
+    detail: dict[str, JsonValue]
+
+
+def new_pod_id() -> str:
+    """Host name and 8 random hex digits: new at each start, so that a restarted pod is never taken for its predecessor."""
+    host = re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname())[:40]
+    return f"{host}-{os.urandom(4).hex()}"
+
+
+def capabilities_of(queues: Sequence[str], functions: Sequence[str]) -> tuple[str, str]:
+    """The string in which scripts look a pod's queues and functions up, and its digest."""
+    text = " " + " ".join([*(f"q:{queue}" for queue in sorted(queues)), *(f"f:{name}" for name in sorted(functions))]) + " "
+    return text, sha256(text.encode()).hexdigest()[:16]
+
+
+class Pod:
+    """A pod's scheduler. `start`, then `drain` (optional), then `stop`."""
+
+    def __init__(self, store: Store, registry: Registry, publisher: Publisher, options: PodOptions) -> None:
+        """Needs a running loop, since the executor does."""
+        self._store, self._registry, self._publisher, self._options = store, registry, publisher, options
+        self._capabilities, digest = capabilities_of(options.queues, registry.names())
+        self.who = Identity(new_pod_id(), digest, int(options.lease_ttl_seconds * 1000))
+        self._holdings = Holdings(options.concurrency)
+        self._loop = asyncio.get_running_loop()
+        self._started_at_ms = time.time_ns() // 1_000_000
+        self._draining = False
+        self._loops: asyncio.Task[None] | None = None
+        self._releasing: set[asyncio.Task[None]] = set()
+        self._clock: Callable[[], float] = time.monotonic
+        self._executor = Executor(
+            registry,
+            self.who.pod_id,
+            on_done=self._attempt_done,
+            result_bytes=options.result_bytes,
+            threads=options.concurrency,
+            processes=options.processes,
+        )
+        self._timers: list[Timers] = []
+        self._passers: list[Passer] = []
+        self._claimers: list[Claimer] = []
+        self._reapers: list[Reaper] = []
+        self._inboxes: list[Inbox] = []
+        self._heart = self._make_heart()
+        for number in range(len(store.partitions)):
+            self._wire(number)
+
+    def _make_heart(self) -> Heart:
+        connections = self._store.heartbeat_connections(timeout_seconds=max(0.25, self._options.lease_ttl_seconds / 6))
+        return Heart(
+            connections,
+            self.who,
+            address=self._store.address,
+            refs=self._holdings.refs,
+            describe=self._describe,
+            on_pulse=lambda number, pulse: self._in_loop(self._on_pulse, number, pulse),
+            unheard_seconds=UNHEARD_SECONDS,
+            publisher=self._publisher,
+        )
+
+    def _wire(self, number: int) -> None:
+        partition = self._store.partitions[number]
+        timers = Timers(partition, self._clock)
+        passer = Passer(partition, timers)
+        timers.on_slices = passer.add
+        claimer = Claimer(
+            number,
+            partition,
+            self.who,
+            holdings=self._holdings,
+            executor=self._executor,
+            timers=timers,
+            passer=passer,
+            publisher=self._publisher,
+            announce=lambda: self._heart.beat_now(describe=True),
+            clock=self._clock,
+        )
+        self._timers.append(timers)
+        self._passers.append(passer)
+        self._claimers.append(claimer)
+        self._reapers.append(
+            Reaper(
+                partition,
+                self.who,
+                max_lost=self._options.max_lost,
+                clock=self._clock,
+                publisher=self._publisher,
+                on_reaped=lambda: timers.nudge(0),
+            )
+        )
+        self._inboxes.append(
+            Inbox(
+                partition,
+                self.who.pod_id,
+                on_ready=claimer.wake,
+                on_due=lambda: timers.nudge(0),
+                on_stop=lambda run_id: self._stop_run(number, run_id),
+            )
+        )
+
+    async def start(self) -> None:
+        """Starts the loops and the heartbeat. Storage need not be there yet."""
+        self._heart.start()
+        self._loops = asyncio.create_task(self._run(), name="peerflow-loops")
+
+    async def _run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            for loop in (*self._claimers, *self._passers, *self._timers, *self._reapers, *self._inboxes):
+                group.create_task(self._keep_running(loop), name=type(loop).__name__)
+
+    async def _keep_running(self, loop: Loop) -> None:
+        """Starts a loop again that raised what it should not have: one run that makes no sense must not stop a pod."""
+        while True:
+            try:
+                await loop.run()
+            except Exception as error:  # noqa: BLE001  # whatever it is, other runs' tasks go on
+                self._publisher.publish(
+                    LoopFailed(
+                        pod_id=self.who.pod_id,
+                        loop=type(loop).__name__,
+                        error=repr(error),
+                        traceback="".join(traceback.format_exception(error)),
+                    )
+                )
+                await asyncio.sleep(1.0)
+
+    async def drain(self, grace_seconds: float) -> None:
+        """Claims nothing more, lets what runs finish for `grace_seconds`, and gives back the rest. Heartbeats go on."""
+        self._draining = True
+        for claimer in self._claimers:
+            claimer.drain()
+        self._publisher.publish(PodDraining(pod_id=self.who.pod_id, running=len(self._holdings), grace_seconds=grace_seconds))
+        self._heart.beat_now(describe=True)
+        try:
+            await asyncio.wait_for(self._holdings.wait_until_empty(), grace_seconds)
+        except TimeoutError:
+            return
+
+    async def stop(self) -> None:
+        """Gives back what is still held and ends: executor first, then the loops, the heartbeat last; then it signs off."""
+        self._draining = True
+        left = self._holdings.unended()
+        released = await self._give_back(left)
+        await self._executor.close()
+        if self._loops is not None:
+            self._loops.cancel()
+            await asyncio.gather(self._loops, return_exceptions=True)
+        self._heart.stop()
+        if self._heart.is_alive():
+            await asyncio.to_thread(self._heart.join, 2 * self._options.lease_ttl_seconds)
+        await self._sign_off()
+        self._publisher.publish(PodStopped(pod_id=self.who.pod_id, released=released))
+
+    async def _give_back(self, left: list[Held]) -> int:
+        """Releases claims; where storage is away their leases run out by themselves, and another pod takes over."""
+        released = 0
+        for number, claimer in enumerate(self._claimers):
+            claimer.drain()
+            mine = [held for held in left if held.partition == number]
+            try:
+                await asyncio.wait_for(claimer.give_back(mine, "the pod stops"), LEAVE_SECONDS)
+                released += len(mine)
+            except (StorageError, TimeoutError):
+                continue
+        return released
+
+    async def _sign_off(self) -> None:
+        for partition in self._store.partitions:
+            try:
+                await asyncio.wait_for(partition.release(self.who, [], leave=True), LEAVE_SECONDS)
+            except (StorageError, TimeoutError):
+                return
+
+    @property
+    def storage_fails(self) -> bool:
+        """True while storage does not answer the heartbeat, or a claim loop."""
+        return self._heart.failing or any(claimer.failing for claimer in self._claimers)
+
+    def readiness(self) -> Readiness:
+        """Ready while the heartbeat arrives, the claim loop turns, and the pod is not leaving."""
+        last_ok = self._heart.last_ok
+        since_beat = None if last_ok is None else round(self._clock() - last_ok, 3)
+        detail: dict[str, JsonValue] = {"pod_id": self.who.pod_id, "running": len(self._holdings), "seconds_since_heartbeat": since_beat}
+        if self._draining:
+            return Readiness(ready=False, reason="the pod is draining", detail=detail)
+        if since_beat is None or self.storage_fails:
+            return Readiness(ready=False, reason=f"no answer from {self._store.address}", detail=detail)
+        if since_beat > self.who.ttl_ms / 1000:
+            return Readiness(ready=False, reason="the heartbeat is late", detail=detail)
+        if any(claimer.last_round is None for claimer in self._claimers):
+            return Readiness(ready=False, reason="the claim loop has not finished a round yet", detail=detail)
+        return Readiness(ready=True, reason="ok", detail=detail)
+
+    def _describe(self) -> Description:
+        """What storage keeps of this pod; called in the heartbeat thread."""
+        catalog = [
+            {
+                "name": function.name,
+                "kind": function.kind,
+                "description": function.description,
+                "parameters": function.parameters,
+            }
+            for function in self._registry
+        ]
+        text = json.dumps(
+            {
+                "host": socket.gethostname(),
+                "version": self._options.version,
+                "state": "draining" if self._draining else "alive",
+                "started_at_ms": self._started_at_ms,
+                "ttl_ms": self.who.ttl_ms,
+                "concurrency": self._options.concurrency,
+                "queues": list(self._options.queues),
+                "catalog": catalog,
+            }
+        )
+        return Description(self._capabilities, text)
+
+    def _in_loop(self, function: Callable[..., None], *args: Any) -> None:
+        try:
+            self._loop.call_soon_threadsafe(function, *args)
+        except RuntimeError:
+            # The loop has ended: the pod is on its way out, and there is nobody left to tell.
+            return
+
+    def _on_pulse(self, number: int, pulse: Pulse) -> None:
+        claimer = self._claimers[number]
+        if pulse.standing == "GAP":
+            self._reapers[number].hold_off()
+        if pulse.standing != "OK" or claimer.last_round is None:
+            claimer.wake()
+        if pulse.lost:
+            claimer.lose(pulse.lost)
+        stopped = [held for claim_id in pulse.stop if (held := self._holdings.get(claim_id)) is not None]
+        if stopped:
+            self._background(claimer, stopped)
+
+    def _stop_run(self, number: int, run_id: str) -> None:
+        stopped = [held for held in self._holdings.of_run(run_id) if held.partition == number]
+        if stopped:
+            self._background(self._claimers[number], stopped)
+
+    def _background(self, claimer: Claimer, stopped: list[Held]) -> None:
+        """Tells storage that attempts of an ended run have stopped; if that fails, the next heartbeat brings it up again."""
+        for held in stopped:
+            self._executor.stop(held.claim.claim_id)
+
+        async def give_back() -> None:
+            try:
+                await until_answered(lambda: claimer.give_back(stopped, "the run has ended"), within_seconds=5.0)
+            except StorageError:
+                return
+
+        releasing = self._loop.create_task(give_back())
+        self._releasing.add(releasing)
+        releasing.add_done_callback(self._releasing.discard)
+
+    def _attempt_done(self, attempt: Attempt, outcome: Outcome) -> None:
+        held = self._holdings.get(attempt.claim_id)
+        if held is None:
+            return
+        if isinstance(outcome, Failed):
+            self._publisher.publish(
+                AttemptFinished(
+                    run_id=attempt.run_id,
+                    task_id=attempt.task_id,
+                    function=attempt.function,
+                    attempt=attempt.attempt,
+                    claim_id=attempt.claim_id,
+                    pod_id=self.who.pod_id,
+                    outcome="failed",
+                    error_type=outcome.error.type,
+                    error_message=outcome.error.message,
+                    duration_seconds=0.0,
+                )
+            )
+        self._claimers[held.partition].attempt_done(held, outcome)
