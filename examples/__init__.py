@@ -1,0 +1,1 @@
+"""Workflows and task functions to read, run and copy."""

@@ -1,0 +1,368 @@
+"""Process functions: real child processes, killed, dying, lying, outliving nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+import uvloop
+from pydantic import JsonValue
+
+from engine.outcome import Failed, Succeeded
+from scheduler.attempt import Attempt
+from tests.support import process_tasks
+from tests.support.attempts import Workbench, an_attempt, workbench
+from tests.support.waiting import wait_until, wait_until_async
+
+
+@pytest_asyncio.fixture
+async def bench() -> AsyncGenerator[Workbench]:
+    async with workbench(result_bytes=256 * 1024) as bench:
+        yield bench
+
+
+def start(
+    bench: Workbench, function: Callable[..., Any], args: dict[str, JsonValue] | None = None, timeout_seconds: float | None = None
+) -> Attempt:
+    return bench.start(function, args, timeout_seconds, executor="process")
+
+
+def is_alive(pid: int) -> bool:
+    """False also for a process that has ended and that nobody has asked about."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        pass
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return not Path("/proc/self").exists()
+
+
+def hold_the_loop(seconds: float) -> None:
+    """Keeps the loop from looking around, so that it then finds at once all that has happened meanwhile."""
+    deadline = time.monotonic() + seconds
+    wait_until(lambda: time.monotonic() > deadline, "the time to pass")
+
+
+def numbers_in(note: Path) -> list[int]:
+    """Nothing while the note is not there, or not written."""
+    return [int(number) for number in note.read_text().split()] if note.exists() else []
+
+
+async def pids_noted(note: Path) -> list[int]:
+    return await wait_until_async(lambda: numbers_in(note), "the note with the process ids")
+
+
+async def test_a_child_is_started_when_needed_and_used_again(bench: Workbench) -> None:
+    first = await bench.result(start(bench, process_tasks.pid))
+    assert int(first) != os.getpid()
+    assert await bench.result(start(bench, process_tasks.pid)) == first
+
+
+async def test_several_children_work_at_once_up_to_the_limit(tmp_path: Path) -> None:
+    async with workbench(processes=2) as bench:
+        args: dict[str, JsonValue] = {"folder": str(tmp_path), "others": 2}
+        both = [await bench.result(attempt) for attempt in [start(bench, process_tasks.meets, args) for _ in range(2)]]
+        assert len(set(both)) == 2
+        more = [await bench.result(attempt) for attempt in [start(bench, process_tasks.pid) for _ in range(6)]]
+        assert set(more) <= set(both)
+
+
+async def test_arguments_are_read_in_the_child_as_the_annotations_ask(bench: Workbench) -> None:
+    assert await bench.result(start(bench, process_tasks.decorated, {"day": "2026-01-31"})) == '"31.01.2026"'
+    refused = await bench.failure(start(bench, process_tasks.decorated, {"day": "soon"}))
+    assert (refused.error.type, refused.retryable) == ("InvalidArguments", False)
+
+
+async def test_what_a_child_prints_comes_out_of_the_pod(bench: Workbench, capfd: pytest.CaptureFixture[str]) -> None:
+    await bench.outcome(start(bench, process_tasks.prints, {"text": "hello from the child"}))
+    assert capfd.readouterr().out == "hello from the child\n"
+
+
+async def test_an_exception_comes_back_with_text_traceback_and_class_names(bench: Workbench) -> None:
+    failed = await bench.failure(start(bench, process_tasks.raises))
+    assert (failed.error.type, failed.error.message) == ("ConnectionRefusedError", "not today")
+    assert failed.error.traceback is not None
+    assert failed.error.traceback.splitlines()[1].endswith("in raises")
+    assert "builtins.OSError" in failed.mro
+
+
+async def test_sys_exit_fails_the_attempt_and_the_child_lives_on(bench: Workbench) -> None:
+    before = await bench.result(start(bench, process_tasks.pid))
+    assert (await bench.failure(start(bench, process_tasks.exits))).error.type == "SystemExit"
+    assert await bench.result(start(bench, process_tasks.pid)) == before
+
+
+@pytest.mark.parametrize(
+    ("function", "args", "words"), [(process_tasks.leaves, {"code": 3}, "exit code 3"), (process_tasks.crashes, {}, "signal 11 (SIGSEGV)")]
+)
+async def test_the_death_of_a_child_fails_its_attempt_and_the_next_has_another(
+    bench: Workbench, function: Callable[..., None], args: dict[str, JsonValue], words: str
+) -> None:
+    before = await bench.result(start(bench, process_tasks.pid))
+    failed = await bench.failure(start(bench, function, args))
+    assert (failed.error.type, failed.retryable) == ("ProcessDied", True)
+    assert words in failed.error.message
+    assert await bench.result(start(bench, process_tasks.pid)) != before
+
+
+async def test_an_idle_child_that_is_killed_is_replaced(bench: Workbench) -> None:
+    before = int(await bench.result(start(bench, process_tasks.pid)))
+    os.kill(before, signal.SIGKILL)
+    await wait_until_async(lambda: not is_alive(before), "the child's end")
+    outcomes = [await bench.outcome(start(bench, process_tasks.pid)) for _ in range(2)]
+    # The pod may not know yet when it sends the first; it must by the second.
+    assert isinstance(outcomes[1], Succeeded)
+    assert outcomes[1].result_json != str(before)
+
+
+async def test_an_async_function_has_a_loop_of_its_own_in_the_child(bench: Workbench) -> None:
+    attempt = start(bench, process_tasks.awaits)
+    assert await bench.result(attempt) == f'"{attempt.task_id}"'
+
+
+async def test_arguments_and_results_larger_than_a_pipe_holds_arrive(bench: Workbench) -> None:
+    text = "é" * 100_000
+    assert await bench.result(start(bench, process_tasks.echoes, {"value": text})) == f'"{text}"'
+
+
+async def test_a_result_beyond_the_limit_is_refused_in_the_child(bench: Workbench) -> None:
+    failed = await bench.failure(start(bench, process_tasks.long_text, {"size": 10**7}))
+    assert (failed.error.type, failed.retryable) == ("ResultTooLarge", False)
+
+
+async def test_a_timeout_kills_the_process_and_all_that_it_has_started(bench: Workbench, tmp_path: Path) -> None:
+    note = tmp_path / "note"
+    start(bench, process_tasks.naps, {"seconds": 0})
+    attempt = start(bench, process_tasks.hangs, {"note": str(note)}, timeout_seconds=1)
+    failed = await bench.failure(attempt)
+    assert failed.error.type == "TaskTimedOut"
+    for pid in await pids_noted(note):
+        await wait_until_async(lambda pid=pid: not is_alive(pid), f"the end of process {pid}")
+    assert await bench.result(start(bench, process_tasks.echoes, {"value": 1})) == "1"
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_a_process_that_ends_while_its_timeout_fires_has_succeeded_and_is_used_again(
+    new_loop: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    async def end_both_at_once() -> None:
+        async with workbench() as bench:
+            before = await bench.result(start(bench, process_tasks.pid))
+            attempt = start(bench, process_tasks.pid, timeout_seconds=0.2)
+            hold_the_loop(0.4)
+            assert await bench.result(attempt) == before
+            assert await bench.result(start(bench, process_tasks.pid)) == before
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(end_both_at_once())
+
+
+async def test_a_result_that_was_sent_before_the_process_died_counts(bench: Workbench) -> None:
+    before = int(await bench.result(start(bench, process_tasks.pid)))
+    attempt = start(bench, process_tasks.dies_after_its_end)
+    wait_until(lambda: not is_alive(before), "the child's end")
+    hold_the_loop(0.1)
+    assert await bench.result(attempt) == '"ended"'
+    assert int(await bench.result(start(bench, process_tasks.pid))) != before
+
+
+async def test_what_a_dead_process_has_started_goes_with_it(bench: Workbench, tmp_path: Path) -> None:
+    note = tmp_path / "note"
+    assert (await bench.failure(start(bench, process_tasks.leaves_a_process_behind, {"note": str(note)}))).error.type == "ProcessDied"
+    [pid] = await pids_noted(note)
+    await wait_until_async(lambda: not is_alive(pid), "the end of the process left behind")
+
+
+async def test_signs_of_life_from_an_attempt_that_has_ended_do_not_count_for_the_next(bench: Workbench, tmp_path: Path) -> None:
+    await bench.outcome(start(bench, process_tasks.leaves_a_thread_behind))
+    attempt = start(bench, process_tasks.naps, {"seconds": 0.4})
+    seen = attempt.progress_seen
+    await bench.outcome(attempt)
+    assert (attempt.progress, attempt.progress_seen) == (None, seen)
+
+
+async def test_a_stop_kills_the_process_and_nothing_is_reported(bench: Workbench, tmp_path: Path) -> None:
+    note = tmp_path / "note"
+    attempt = start(bench, process_tasks.hangs, {"note": str(note)})
+    pids = await pids_noted(note)
+    bench.executor.stop(attempt.claim_id)
+    for pid in pids:
+        await wait_until_async(lambda pid=pid: not is_alive(pid), f"the end of process {pid}")
+    assert await bench.result(start(bench, process_tasks.echoes, {"value": 1})) == "1"
+    assert bench.outcomes(attempt) == []
+
+
+async def test_an_attempt_stopped_while_it_waits_for_a_child_never_runs(bench: Workbench, capfd: pytest.CaptureFixture[str]) -> None:
+    start(bench, process_tasks.naps, {"seconds": 0.05})
+    waiting = start(bench, process_tasks.prints, {"text": "ran"})
+    bench.executor.stop(waiting.claim_id)
+    await bench.outcome(start(bench, process_tasks.pid))
+    assert capfd.readouterr().out == ""
+    assert bench.outcomes(waiting) == []
+
+
+async def test_the_time_that_a_child_needs_to_start_is_not_the_attempt_s(bench: Workbench) -> None:
+    # A child imports for far longer than this.
+    assert await bench.result(start(bench, process_tasks.naps, {"seconds": 0}, timeout_seconds=0.05)) == "null"
+
+
+async def test_heartbeats_reach_the_pod_and_signals_do_not_reach_the_task(bench: Workbench, tmp_path: Path) -> None:
+    note = tmp_path / "note"
+    attempt = start(bench, process_tasks.waits_for, {"path": str(tmp_path / "go"), "note": str(note)})
+    [pid] = await pids_noted(note)
+    await wait_until_async(lambda: attempt.progress == {"pid": pid}, "the first sign of life")
+    first = attempt.progress_seen
+    for number in (signal.SIGINT, signal.SIGTERM):
+        os.kill(pid, number)  # as Ctrl-C does to all of a terminal's processes; the pod decides what happens to the attempt
+    await wait_until_async(lambda: attempt.progress_seen > first, "the next sign of life")
+    (tmp_path / "go").touch()
+    assert await bench.result(attempt) == '"saw it"'
+
+
+async def test_progress_that_is_not_json_is_left_out(bench: Workbench) -> None:
+    attempt = start(bench, process_tasks.beats_something_unspeakable)
+    seen = attempt.progress_seen
+    assert await bench.result(attempt) == '"lived"'
+    assert attempt.progress is None
+    assert attempt.progress_seen > seen
+
+
+@pytest.mark.parametrize("function", [process_tasks.writes_nonsense, process_tasks.closes_everything])
+async def test_a_child_that_spoils_its_pipes_is_killed_and_its_attempt_fails(bench: Workbench, function: Callable[[], None]) -> None:
+    assert (await bench.failure(start(bench, function))).error.type == "ProcessDied"
+    assert await bench.result(start(bench, process_tasks.echoes, {"value": 1})) == "1"
+
+
+async def test_a_function_that_forks_and_lets_the_copy_return_ends_once(bench: Workbench) -> None:
+    assert await bench.result(start(bench, process_tasks.forks)) == '"the copy ended with 0"'
+    assert await bench.result(start(bench, process_tasks.echoes, {"value": 1})) == "1"
+    assert len(bench.reports) == 2
+
+
+async def test_the_child_s_environment_is_the_pod_s(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", "/as/the/user/set/it")
+    assert await bench.result(start(bench, process_tasks.python_path)) == '"/as/the/user/set/it"'
+
+
+async def test_a_function_whose_module_the_child_cannot_import_fails_with_that_error(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process_tasks.pid, "__module__", "nowhere.to.be.found")
+    failed = await bench.failure(start(bench, process_tasks.pid))
+    assert failed.error.type == "ModuleNotFoundError"
+
+
+@pytest.mark.parametrize("executable", ["/does/not/exist", "/bin/false"])
+async def test_children_that_cannot_start_fail_one_attempt_each_and_are_not_started_for_ever(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch, executable: str
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "executable", executable)
+        attempts = [start(bench, process_tasks.pid) for _ in range(2)]
+        for attempt in attempts:
+            assert (await bench.failure(attempt)).error.type == "ProcessDied"
+    assert isinstance(await bench.outcome(start(bench, process_tasks.pid)), Succeeded)
+
+
+def test_children_and_what_they_started_die_with_a_pod_that_is_killed(tmp_path: Path) -> None:
+    program = """
+        import asyncio, sys
+        from scheduler.attempt import Attempt
+        from scheduler.executor import Executor
+        from scheduler.registry import Registry
+        from tests.support.process_tasks import hangs
+
+        async def main():
+            registry = Registry()
+            registry.register(hangs, executor="process")
+            executor = Executor(registry, "pod", on_done=print)
+            executor.start(Attempt("run", 0, "task", "hangs", {"note": sys.argv[1]}, 1, 0, 1, "claim"))
+            await asyncio.sleep(600)
+
+        asyncio.run(main())
+    """
+    note = tmp_path / "note"
+    pod = subprocess.Popen([sys.executable, "-c", textwrap.dedent(program), str(note)])
+    try:
+        wait_until(note.exists, "the note with the process ids", timeout=20)
+        pids = [int(pid) for pid in note.read_text().split()]
+        assert len(pids) == 2
+        assert all(map(is_alive, pids))
+    finally:
+        pod.kill()
+        pod.wait()
+    for pid in pids:
+        wait_until(lambda pid=pid: not is_alive(pid), f"the end of process {pid}")
+
+
+async def test_closing_leaves_no_process_and_no_open_pipe(tmp_path: Path) -> None:
+    def open_files() -> int:
+        return len(list(Path("/dev/fd").iterdir()))
+
+    before = open_files()
+    async with workbench(processes=2) as bench:
+        pid = int(await bench.result(start(bench, process_tasks.pid)))
+        note = tmp_path / "note"
+        busy = start(bench, process_tasks.hangs, {"note": str(note)})
+        pids = [pid, *await pids_noted(note)]
+        assert open_files() > before
+    for pid in pids:
+        await wait_until_async(lambda pid=pid: not is_alive(pid), f"the end of process {pid}")
+    assert bench.outcomes(busy) == []
+    assert open_files() == before
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_random_ends_timeouts_stops_and_deaths_give_one_report_each_and_none_after_a_stop(
+    new_loop: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(try_random_ends(random.Random(7)))
+
+
+async def try_random_ends(dice: random.Random) -> None:
+    async with workbench(processes=2) as bench:
+        await bench.outcome(start(bench, process_tasks.pid))
+        loop = asyncio.get_running_loop()
+        bench.add(process_tasks.naps, executor="process")
+        bench.add(process_tasks.leaves, executor="process")
+        stopped_unreported: set[str] = set()
+        started: list[Attempt] = []
+
+        def stop(attempt: Attempt) -> None:
+            if attempt.claim_id in bench.executor.running:
+                stopped_unreported.add(attempt.claim_id)
+            bench.executor.stop(attempt.claim_id)
+
+        for _ in range(60):
+            dies = dice.random() < 0.1
+            args: dict[str, JsonValue] = {"code": 1} if dies else {"seconds": dice.choice([0.0, 0.002, 0.005])}
+            attempt = an_attempt("leaves" if dies else "naps", args, dice.choice([None, None, 0.002, 0.005]))
+            started.append(attempt)
+            bench.executor.start(attempt)
+            if dice.random() < 0.2:
+                loop.call_later(dice.choice([0.0, 0.01, 0.5]), stop, attempt)
+        await wait_until_async(lambda: not bench.executor.running, "the end of all attempts", timeout=60)
+        begin = time.monotonic()
+        await bench.outcome(start(bench, process_tasks.pid))
+        assert time.monotonic() - begin < 20
+        times = Counter(claim_id for claim_id, _ in bench.reports)
+        for attempt in started:
+            assert times[attempt.claim_id] == (0 if attempt.claim_id in stopped_unreported else 1), attempt
+        kinds = {outcome.error.type for _, outcome in bench.reports if isinstance(outcome, Failed)}
+        assert kinds == {"TaskTimedOut", "ProcessDied"}
