@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import random
+import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 
 from engine.errors import StorageRefused, StorageUnavailable
-from engine.events import ClaimsReleased, CommitRefused, LeaseLost, Publisher, RetryScheduled
+from engine.events import ClaimsReleased, CommitRefused, LeaseLost, LoopFailed, Publisher, RetryScheduled
 from engine.outcome import Outcome
 from scheduler.attempt import Attempt
 from scheduler.ending import ended
@@ -56,6 +57,8 @@ class Claimer:
         self._starting: set[asyncio.Task[None]] = set()
         self.failing = False
         """True while storage does not answer this loop."""
+        self.unregistered = False
+        """True from an answer that storage does not know what this pod can run, until a heartbeat has told it."""
         self.last_round: float | None = None
         """When a call was last answered, by `clock`."""
 
@@ -69,6 +72,12 @@ class Claimer:
         self._holdings.end(held.claim.claim_id)
         self._done.append((held, outcome))
         self._turn.set()
+
+    def registered(self) -> None:
+        """A heartbeat has arrived, which said what this pod can run if storage had asked for it."""
+        if self.unregistered or self.last_round is None:
+            self.unregistered = False
+            self.wake()
 
     def drain(self) -> None:
         """Claims nothing more; goes on committing."""
@@ -106,6 +115,7 @@ class Claimer:
         finally:
             self._holdings.settle(reserved)
         if not settled.registered and reserved:
+            self.unregistered = True
             self._announce()
         elif reserved and len(settled.claims) == reserved:
             self._look = True
@@ -213,7 +223,11 @@ class Claimer:
         self._executor.start(held.attempt)
 
     async def _start_unknown(self, batch: list[Held]) -> None:
-        graphs = await until_answered(lambda: self._partition.load_graphs(held.claim.run_id for held in batch))
+        try:
+            graphs = await until_answered(lambda: self._partition.load_graphs(held.claim.run_id for held in batch))
+        except Exception as error:  # noqa: BLE001  # a definition that this version cannot read must not hold slots for ever
+            self._unreadable(batch, error)
+            return
         for held in batch:
             graph = graphs.get(held.claim.run_id)
             if held.claim.claim_id not in self._holdings:
@@ -224,10 +238,19 @@ class Claimer:
             else:
                 self._start(held, graph)
 
+    def _unreadable(self, batch: list[Held], error: Exception) -> None:
+        """Forgets the claims: what a pod does not list goes back to the queue after a while, for a pod that can read it."""
+        for held in batch:
+            self._holdings.drop(held.claim.claim_id)
+        self._publisher.publish(
+            LoopFailed(pod_id=self._who.pod_id, loop="Claimer", error=repr(error), traceback="".join(traceback.format_exception(error)))
+        )
+
     def lose(self, claim_ids: Sequence[str]) -> None:
         """The claims are not current any more: their attempts are stopped, their results dropped."""
         for claim_id in claim_ids:
-            held = self._holdings.drop(claim_id)
+            # The heartbeat may have met a commit of ours on the way: then the claim is settled, not lost.
+            held = None if self._holdings.has_ended(claim_id) else self._holdings.drop(claim_id)
             if held is None:
                 continue
             self._executor.stop(claim_id)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import functools
 import os
 import time
@@ -27,7 +26,6 @@ class AsyncLane:
         self._report = report
         self._result_bytes = result_bytes
         self._loop = asyncio.get_running_loop()
-        self._context = contextvars.copy_context()
         self._pid = os.getpid()
         # Without a strong reference, the garbage collector may take a task that nobody awaits.
         self._unheard: set[asyncio.Task[Outcome]] = set()
@@ -36,7 +34,7 @@ class AsyncLane:
         run.began = time.monotonic()
         run.work = work = self._loop.create_task(self._call(run))
         # Reported from a callback, and not from the task: so an attempt is reported however its task ends, outside of the user's context.
-        work.add_done_callback(functools.partial(self._ended, run), context=self._context)
+        work.add_done_callback(functools.partial(self._ended, run))
 
     def abort(self, run: Run) -> None:
         work: asyncio.Task[Outcome] = run.work
@@ -46,7 +44,7 @@ class AsyncLane:
     def expire(self, run: Run) -> None:
         work: asyncio.Task[Outcome] = run.work
         if work.done():
-            return  # in time after all: its report is the next thing the loop does
+            return  # in time after all: its report is on its way
         assert run.attempt.timeout_seconds is not None
         run.timed_out = failed(TaskTimedOut(run.attempt.timeout_seconds), trace=where_coroutine_waits(work))
         run.timer = self._loop.call_later(CANCEL_SECONDS, self._report, run, run.timed_out)

@@ -70,6 +70,10 @@ class Holdings:
         if claim_id in self._held:
             self._ended.add(claim_id)
 
+    def has_ended(self, claim_id: str) -> bool:
+        """True where the attempt has ended and its commit, which will say what became of it, is on the way."""
+        return claim_id in self._ended
+
     def drop(self, claim_id: str) -> Held | None:
         """The claim is settled, lost or given back."""
         self._ended.discard(claim_id)
@@ -83,7 +87,8 @@ class Holdings:
         return [held.claim.ref for held in list(self._held.values()) if held.partition == partition]
 
     def of_run(self, run_id: str) -> list[Held]:
-        return [held for held in self._held.values() if held.claim.run_id == run_id]
+        """Claims of a run whose attempts still run, or have not started."""
+        return [held for held in self.unended() if held.claim.run_id == run_id]
 
     def unended(self) -> list[Held]:
         """Claims whose attempts still run, or have not started."""

@@ -239,6 +239,10 @@ class Pod:
             except (StorageError, TimeoutError):
                 return
 
+    def beat_now(self) -> None:
+        """Sends a heartbeat at once."""
+        self._heart.beat_now()
+
     @property
     def storage_fails(self) -> bool:
         """True while storage does not answer the heartbeat, or a claim loop."""
@@ -295,11 +299,14 @@ class Pod:
         claimer = self._claimers[number]
         if pulse.standing == "GAP":
             self._reapers[number].hold_off()
-        if pulse.standing != "OK" or claimer.last_round is None:
+        if pulse.standing != "OK":
             claimer.wake()
+        claimer.registered()
         if pulse.lost:
             claimer.lose(pulse.lost)
-        stopped = [held for claim_id in pulse.stop if (held := self._holdings.get(claim_id)) is not None]
+        stopped = [
+            held for claim_id in pulse.stop if not self._holdings.has_ended(claim_id) and (held := self._holdings.get(claim_id)) is not None
+        ]
         if stopped:
             self._background(claimer, stopped)
 

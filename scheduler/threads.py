@@ -86,10 +86,9 @@ class ThreadLane:
                 self._add_threads(1)
 
     def expire(self, run: Run) -> None:
-        self._deliver()
         job: Job = run.work
         if job.finished:
-            return
+            return  # in time after all: its report is on its way
         assert run.attempt.timeout_seconds is not None
         trace = None if job.thread is None else where_thread_is(job.thread)
         self.abort(run)
@@ -168,7 +167,7 @@ class ThreadLane:
         if not self._waking:
             self._waking = True
             try:
-                self._loop.call_soon_threadsafe(self._deliver, context=self._context)
+                self._loop.call_soon_threadsafe(self._deliver, context=self._context.copy())
             except RuntimeError:
                 return False  # the loop is closed: the pod is ending, nobody listens
         return True

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from engine.events import RetryScheduled
+from engine.events import CommitRefused, LeaseLost, RetryScheduled
 from engine.states import RunState, TaskState
 from scheduler.context import TaskContext
 from tests.support.bench import Bench
+from tests.support.servers import Server, connect
 from tests.support.waiting import wait_until_async
 
 
@@ -313,3 +314,24 @@ async def test_draining_lets_running_attempts_finish(bench: Bench) -> None:
     await bench.stop(pod)
     await bench.pod(held)
     assert (await bench.finished(run_id))[0].state is RunState.SUCCEEDED
+
+
+async def test_a_pod_whose_capabilities_storage_has_forgotten_tells_them_again(bench: Bench, server: Server) -> None:
+    pod = await bench.pod(good)
+    keys = bench.store.partitions[0].keys
+    with connect(server.url) as client:
+        assert client.delete(f"{keys.prefix}capabilities:{pod.who.capabilities_digest}") == 1
+        client.rpush(keys.inbox(pod.who.pod_id), "ready")
+    assert (await bench.run(steps("good")))[0].state is RunState.SUCCEEDED
+
+
+async def test_heartbeats_that_meet_commits_on_the_way_report_no_lost_leases(bench: Bench) -> None:
+    pod = await bench.pod(good, ttl_seconds=2)
+    run_id = await bench.post(steps(*["good"] * 3000, kind="parallel"))
+
+    async def ended() -> bool:
+        pod.beat_now()
+        return (await bench.store.get_run(run_id)).state.terminal
+
+    await wait_until_async(ended, "the run has ended", 30)
+    assert [event for event in bench.published.events if isinstance(event, LeaseLost | CommitRefused)] == []
