@@ -43,7 +43,8 @@ class Inbox:
         for message in messages:
             if message.startswith("stop "):
                 self._on_stop(message.removeprefix("stop "))
-        if "due" in messages:
+        if any(message != "ready" for message in messages):
+            # A run that has ended leaves ready tasks to sweep out.
             self._on_due()
         if not messages or "ready" in messages:
             self._on_ready()

@@ -1,4 +1,4 @@
-"""Passes the end of a task on to successors that were too many for the commit, or that a skipped task has.
+"""Passes the end of a task on to successors that were too many for the commit, or that a skipped task has; sweeps ended runs.
 
 The right to pass a slice is a timer in storage, so any pod can go on where another died; two pods at the same slice do no harm.
 """
@@ -13,7 +13,7 @@ from storage.graphs import RunGraph
 from storage.partition import EDGES_PER_CALL, Partition
 
 Slice = tuple[str, str, int]
-"""Run id, task index or "root", offset of the first successor."""
+"""Run id; task index, or "root" for the run's first tasks, or "sweep" for all of an ended run's; offset of the first of them."""
 
 
 class Passer:
@@ -52,9 +52,12 @@ class Passer:
             start = following
             total, edges = _slice(graph, index, start)
             following = start + EDGES_PER_CALL if start + EDGES_PER_CALL < total else None
-            word, cascades = await self._partition.pass_on(run_id, index, start, following, edges)
-            if cascades:
-                self._timers.nudge(0)
+            if index == "sweep":
+                word = await self._partition.sweep(run_id, start, following, edges)
+            else:
+                word, cascades = await self._partition.pass_on(run_id, index, start, following, edges)
+                if cascades:
+                    self._timers.nudge(0)
             if word != "OK":
                 return
 
@@ -63,6 +66,8 @@ def _slice(graph: RunGraph | None, index: str, start: int) -> tuple[int, str]:
     """How many successors there are in all, and the slice from `start`; none where the run is gone."""
     if graph is None:
         return 0, ""
+    if index == "sweep":
+        return len(graph.graph.tasks), graph.entries(start, EDGES_PER_CALL)
     if index == "root":
         return len(graph.graph.roots), graph.roots(start, EDGES_PER_CALL)
     return len(graph.graph.successors[int(index)]), graph.edges(int(index), start, EDGES_PER_CALL)

@@ -55,11 +55,15 @@ def address_of(url: str) -> str:
     return f"{parts.scheme}://{host}{f':{parts.port}' if parts.port else ''}{parts.path}"
 
 
-def open_client(url: str, *, timeout_seconds: float, connections: int = 50) -> redis.asyncio.Redis:
-    """An asyncio client; `timeout_seconds` bounds each wait for the server."""
+def open_client(url: str, *, timeout_seconds: float, connections: int, wait_seconds: float) -> redis.asyncio.Redis:
+    """An asyncio client; `timeout_seconds` bounds each wait for the server.
+
+    A caller that finds all `connections` in use waits up to `wait_seconds` for one: a burst of requests queues here, instead of failing.
+    """
     check_url(url)
-    return redis.asyncio.Redis.from_url(  # pyright: ignore[reportUnknownMemberType]
+    pool = redis.asyncio.BlockingConnectionPool.from_url(  # pyright: ignore[reportUnknownMemberType]
         url,
+        timeout=wait_seconds,
         decode_responses=True,
         protocol=2,
         socket_timeout=timeout_seconds,
@@ -68,6 +72,7 @@ def open_client(url: str, *, timeout_seconds: float, connections: int = 50) -> r
         max_connections=connections,
         client_name="peerflow",
     )
+    return redis.asyncio.Redis.from_pool(pool)
 
 
 def open_blocking_client(url: str, *, timeout_seconds: float) -> redis.Redis:

@@ -41,6 +41,12 @@ class RunGraph:
         """Tasks without predecessors, likewise."""
         return " ".join([self.words[root] for root in self.graph.roots[start : start + count]])
 
+    def entries(self, start: int, count: int) -> str:
+        """Up to `count` tasks from index `start` on as "index flags lane", as they are found in the ready queue."""
+        return " ".join(
+            [f"{task.index} {'a' if task.allow_failure else '-'} {lane_of(task)}" for task in self.graph.tasks[start : start + count]]
+        )
+
 
 def lane_of(task: GraphTask) -> str:
     """The part of the ready queue that a task waits in: only pods with this queue and this function look at it."""

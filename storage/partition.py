@@ -121,6 +121,10 @@ class Partition:
         answer = await self._call("pass_on", run_id, index, start, "" if following is None else following, edges)
         return answer[0], answer[0] == "OK" and bool(answer[1])
 
+    async def sweep(self, run_id: str, start: int, following: int | None, entries: str) -> str:
+        """Takes a slice of an ended run's tasks out of the ready queue. Answers `OK`, `STALE` or `RUNNING`."""
+        return (await self._call("sweep", run_id, start, "" if following is None else following, entries))[0]
+
     async def fire_timers(self, limit: int = 200) -> tuple[list[tuple[str, str, int]], float | None, int]:
         """Fires what is due. Answers slices for this pod to pass on (run, index, offset), seconds to the next timer, and how many fired."""
         answer = await self._call("fire_timers", limit)

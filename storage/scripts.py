@@ -22,6 +22,7 @@ NAMES = (
     "claim",
     "commit",
     "pass_on",
+    "sweep",
     "heartbeat",
     "reap",
     "release",

@@ -10,8 +10,6 @@ import zlib
 from collections.abc import Sequence
 from typing import Self
 
-import redis.asyncio
-
 from engine.errors import ConfigError, IdempotencyConflict, RunAlreadyFinished, RunNotFound, StorageCorrupt
 from engine.ids import RANDOM_BYTES
 from engine.ids import run_id as new_run_id
@@ -33,6 +31,7 @@ INLINE_TASKS = 500
 """A larger graph is packed in a thread, so that it does not hold up the loop."""
 ANSWER_SECONDS = 3.0
 """How long a caller of the API waits through a blink of the server."""
+API_CONNECTIONS = 50
 INBOX_SECONDS = 20.0
 """How long an idle pod waits on its inbox before it looks for itself."""
 
@@ -51,11 +50,19 @@ class Store(RunReader):
     ) -> None:
         self._url, self._namespace = url, namespace
         self._retention_seconds, self._call_timeout_seconds = retention_seconds, call_timeout_seconds
-        self._inbox: redis.asyncio.Redis = open_client(url, timeout_seconds=INBOX_SECONDS + 5.0, connections=2 * partitions + 2)
-        client, address = open_client(url, timeout_seconds=call_timeout_seconds), address_of(url)
+        # Three pools, so that neither callers of the API nor reads that block can take the loops' connections.
+        client, self._loops, self._inbox = (
+            open_client(url, timeout_seconds=seconds, connections=connections, wait_seconds=call_timeout_seconds)
+            for seconds, connections in (
+                (call_timeout_seconds, API_CONNECTIONS),
+                (call_timeout_seconds, 16 * partitions),
+                (INBOX_SECONDS + 5.0, 2 * partitions),
+            )
+        )
+        address = address_of(url)
         graphs = GraphCache()
         super().__init__(
-            client, [Partition(client, self._inbox, Keys(namespace, number), address, graphs) for number in range(partitions)], address
+            client, [Partition(self._loops, self._inbox, Keys(namespace, number), address, graphs) for number in range(partitions)], address
         )
         self._durability = "unknown"
 
@@ -84,8 +91,8 @@ class Store(RunReader):
 
     async def close(self) -> None:
         """Closes all connections."""
-        await close(self._client)
-        await close(self._inbox)
+        for client in (self._client, self._loops, self._inbox):
+            await close(client)
 
     async def check(self) -> ServerInfo:
         """What the server is, how far away, and what it does with writes."""

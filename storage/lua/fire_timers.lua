@@ -4,9 +4,10 @@
 -- KEYS[1] prefix; built from it: timers zset (member -> due ms), runs zset, run:<id> hash, run:<id>:tasks hash, run:<id>:events list,
 --   run:<id>:edges hash, run:<id>:graph list, run:<id>:attempts hash, idempotency:<digest>, lane:<queue>/<function> zset, lanes zset,
 --   waiting zset, waiting:<digest> zset, capabilities:<digest>, inbox:<pod> list
--- Members: "retry run index flags priority lane", "sleep run index flags", "edges run index offset", "forget run"
+-- Members: "retry run index flags priority lane", "sleep run index flags", "edges run index offset", "sweep run offset",
+--   "forget run"
 -- ARGV[1] how many at most
--- RETURNS {"OK", {"run index offset", ...} successors to pass on by this pod, ms until the next timer or -1, fired}
+-- RETURNS {"OK", {"run index offset", ...} slices for this pod to pass on, or to sweep where the index is "sweep", ms until the next timer or -1, fired}
 local due = redis.call('ZRANGEBYSCORE', T .. 'timers', '-inf', now, 'LIMIT', 0, ARGV[1])
 local slices, forgotten, fired = {}, {}, 0
 
@@ -38,6 +39,12 @@ end
 function fire.edges(member)
   set_timer(now + 2000, member)
   slices[#slices + 1] = string.sub(member, 7)
+  return true
+end
+
+function fire.sweep(member)
+  set_timer(now + 2000, member)
+  slices[#slices + 1] = string.gsub(member, '^sweep (%S+) (%S+)$', '%1 sweep %2')
   return true
 end
 

@@ -182,11 +182,13 @@ async def test_a_result_that_was_sent_before_the_process_died_counts(bench: Work
     assert int(await bench.result(start(bench, process_tasks.pid))) != before
 
 
-async def test_what_a_dead_process_has_started_goes_with_it(bench: Workbench, tmp_path: Path) -> None:
+async def test_what_a_dead_process_has_started_goes_with_it_even_while_the_loop_is_blocked(bench: Workbench, tmp_path: Path) -> None:
+    await bench.outcome(start(bench, process_tasks.pid))
     note = tmp_path / "note"
-    assert (await bench.failure(start(bench, process_tasks.leaves_a_process_behind, {"note": str(note)}))).error.type == "ProcessDied"
-    [pid] = await pids_noted(note)
-    await wait_until_async(lambda: not is_alive(pid), "the end of the process left behind")
+    attempt = start(bench, process_tasks.leaves_a_process_behind, {"note": str(note)})
+    [pid] = wait_until(lambda: numbers_in(note), "the note with the process id")
+    wait_until(lambda: not is_alive(pid), "the end of the process left behind")
+    assert (await bench.failure(attempt)).error.type == "ProcessDied"
 
 
 async def test_signs_of_life_from_an_attempt_that_has_ended_do_not_count_for_the_next(bench: Workbench, tmp_path: Path) -> None:

@@ -108,12 +108,14 @@ def leaves_a_thread_behind(ctx: TaskContext) -> None:
     threading.Thread(target=beat, daemon=True).start()
 
 
-def waits_for(path: str, note: str, ctx: TaskContext) -> str:
-    """Notes its process id and its signs of life, until the file is there."""
+def waits_for(path: str, note: str, ctx: TaskContext, last: str = "") -> str:
+    """Notes its process id, and shows signs of life until the file is there. Makes the file `last` at the end."""
     Path(note).write_text(str(os.getpid()))
     while not Path(path).exists():
         ctx.heartbeat({"pid": os.getpid()})
         time.sleep(0.005)
+    if last:
+        Path(last).touch()
     return "saw it"
 
 

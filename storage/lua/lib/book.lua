@@ -89,6 +89,8 @@ local function write_end(run)
   end
   if idempotency then redis.call('PEXPIRE', T .. 'idempotency:' .. idempotency, retention) end
   set_timer(now + retention, 'forget ' .. run.id)
+  -- Tasks that were ready stay in their lanes until a pod looks there, and perhaps none does: they are swept out.
+  if run.count.ready > 0 then set_timer(now, 'sweep ' .. run.id .. ' 0') end
 end
 
 local function write_run(run)

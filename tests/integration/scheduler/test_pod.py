@@ -12,7 +12,7 @@ from engine.events import CommitRefused, LeaseLost, RetryScheduled
 from engine.states import RunState, TaskState
 from scheduler.context import TaskContext
 from tests.support.bench import Bench
-from tests.support.servers import Server, connect
+from tests.support.servers import Server, connect, scan
 from tests.support.waiting import wait_until_async
 
 
@@ -335,3 +335,16 @@ async def test_heartbeats_that_meet_commits_on_the_way_report_no_lost_leases(ben
 
     await wait_until_async(ended, "the run has ended", 30)
     assert [event for event in bench.published.events if isinstance(event, LeaseLost | CommitRefused)] == []
+
+
+async def test_ready_tasks_of_a_cancelled_run_leave_the_queue_though_no_pod_serves_them(bench: Bench, server: Server) -> None:
+    await bench.pod(good)
+    run_id = await bench.post(steps(*["add"] * 600, kind="parallel"))
+
+    def lanes() -> list[str]:
+        with connect(server.url) as client:
+            return scan(client, f"{bench.store.partitions[0].keys.prefix}lane*")
+
+    assert len(lanes()) == 2
+    await bench.store.cancel(run_id)
+    await wait_until_async(lambda: lanes() == [], "the ready queue is empty")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import time
+from typing import Any
 
 import pytest
 
@@ -105,15 +105,25 @@ async def test_a_timeout_cancels_the_code_and_shows_where_it_waited(bench: Workb
     assert cleaned_up.is_set()
 
 
-async def test_no_timeout_is_kept_after_an_attempt_that_was_in_time(bench: Workbench) -> None:
-    async def work() -> int:
-        await asyncio.sleep(0.001)
-        return 1
+async def test_no_timer_is_left_after_an_attempt_that_ended_or_was_stopped(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(seconds: float) -> None:
+        await asyncio.sleep(seconds)
 
-    assert await bench.result(bench.start(work, timeout_seconds=0.05)) == "1"
-    begin = time.monotonic()
-    await wait_until_async(lambda: time.monotonic() > begin + 0.1, "the time of the timeout to pass")
-    assert len(bench.reports) == 1
+    timers: list[asyncio.TimerHandle] = []
+    loop = asyncio.get_running_loop()
+    call_later = loop.call_later
+
+    def noted(delay: float, *args: Any) -> asyncio.TimerHandle:
+        timers.append(call_later(delay, *args))
+        return timers[-1]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "call_later", noted)
+        ended = bench.start(work, {"seconds": 0}, timeout_seconds=3600)
+        stopped = bench.start(work, {"seconds": 3600}, timeout_seconds=3600)
+    await bench.outcome(ended)
+    bench.executor.stop(stopped.claim_id)
+    assert [timer.cancelled() for timer in timers] == [True, True]
 
 
 async def test_stop_cancels_the_code(bench: Workbench) -> None:

@@ -33,7 +33,8 @@ async def test_a_thread_that_ends_while_its_timeout_fires_is_reported_once_and_a
     attempt = bench.start(work, timeout_seconds=0.02)
     # The loop is held until both the result and the timer are due, so that it finds both in one round.
     wait_until(ended.is_set, "the thread's end")
-    hold_the_loop_beyond(attempt)
+    deadline = time.monotonic() + 0.04
+    wait_until(lambda: time.monotonic() > deadline, "the timeout to be over")
     assert await bench.result(attempt) == "7"
     await a_few_rounds_of_the_loop()
     assert len(bench.reports) == 1
@@ -42,7 +43,8 @@ async def test_a_thread_that_ends_while_its_timeout_fires_is_reported_once_and_a
 async def test_a_coroutine_that_ends_while_its_timeout_fires_is_reported_once_and_as_succeeded(bench: Workbench) -> None:
     async def work() -> int:
         time.sleep(0.03)  # noqa: ASYNC251  # blocks the loop beyond the timeout
-        return 7
+        await asyncio.sleep(0)
+        return 7  # in the same round of the loop as the timeout, just before it
 
     attempt = bench.start(work, timeout_seconds=0.01)
     assert await bench.result(attempt) == "7"
@@ -294,12 +296,6 @@ def blocks_until(release: threading.Event) -> Callable[[], None]:
         release.wait(10)
 
     return blocks
-
-
-def hold_the_loop_beyond(attempt: Attempt) -> None:
-    assert attempt.timeout_seconds is not None
-    deadline = time.monotonic() + 2 * attempt.timeout_seconds
-    wait_until(lambda: time.monotonic() > deadline, "the timeout to be over")
 
 
 async def probe(bench: Workbench) -> None:

@@ -14,7 +14,11 @@ from contextvars import ContextVar
 
 import pytest
 
+from engine.outcome import Outcome, Succeeded
 from scheduler.context import TaskContext, current
+from scheduler.lanes import Run
+from scheduler.registry import TaskFunction
+from scheduler.threads import ThreadLane
 from tests.support.attempts import Workbench, an_attempt, workbench
 from tests.support.waiting import wait_until, wait_until_async
 
@@ -162,6 +166,36 @@ async def test_a_stopped_function_is_told_and_its_thread_replaced() -> None:
         assert await bench.result(bench.start(after)) == '"ran"'
         assert told.wait(10)
         assert bench.outcomes(attempt) == []
+
+
+async def a_run_that_has_ended_and_is_not_delivered_yet() -> tuple[ThreadLane, Run, list[Outcome]]:
+    def work() -> int:
+        return 7
+
+    reports: list[Outcome] = []
+    lane = ThreadLane(lambda _, outcome: reports.append(outcome), result_bytes=1000, threads=1)
+    run = Run(an_attempt("work", timeout_seconds=0.01), TaskFunction(work), TaskContext())
+    lane.start(run)
+    wait_until(lambda: run.work.finished, "the function's end, without a look of the loop")
+    assert reports == []
+    return lane, run, reports
+
+
+async def test_a_timeout_that_fires_between_the_end_of_a_function_and_its_report_comes_too_late() -> None:
+    lane, run, reports = await a_run_that_has_ended_and_is_not_delivered_yet()
+    lane.expire(run)
+    assert reports == []
+    await wait_until_async(lambda: reports, "the report")
+    assert reports == [Succeeded("7")]
+    assert lane.size == 1
+    await lane.close()
+
+
+async def test_a_stop_between_the_end_of_a_function_and_its_report_costs_no_thread() -> None:
+    lane, run, _ = await a_run_that_has_ended_and_is_not_delivered_yet()
+    lane.abort(run)
+    assert lane.size == 1
+    await lane.close()
 
 
 async def test_a_function_stopped_before_its_turn_is_never_called() -> None:

@@ -1,0 +1,169 @@
+"""What the HTTP API answers, typed: frozen models that the client returns.
+
+Fields that a newer pod adds are kept (`extra="allow"`), so that an older client prints them and does not break. Instants are
+`datetime` with a time zone, by Redis's clock; durations are float seconds.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from engine.states import RunState, TaskState
+
+
+class Answer(BaseModel):
+    """Base of all answers: immutable, tolerant of fields it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+
+class Submitted(Answer):
+    """A run that Redis holds; `durability` says what the server does with such a write."""
+
+    run_id: str
+    status: RunState
+    message: str = ""
+    durability: str = "unknown"
+
+
+class Plan(Answer):
+    """What a definition would become; nothing is stored."""
+
+    tasks: int
+    edges: int
+    order: list[str]
+    critical_path: list[str]
+
+
+class Run(Answer):
+    """A run without its tasks; `counts` has the number of tasks in each state and sums up to `total`."""
+
+    run_id: str
+    name: str | None = None
+    status: RunState
+    created_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    duration_seconds: float | None = None
+    labels: dict[str, str] = Field(default_factory=dict[str, str])
+    priority: int = 0
+    on_failure: Literal["continue", "stop"] = "continue"
+    counts: dict[TaskState, int] = Field(default_factory=dict[TaskState, int])
+    total: int = 0
+    reason: str | None = None
+
+    @property
+    def finished(self) -> bool:
+        """True once nothing can change the run's state any more."""
+        return self.status.terminal
+
+    @property
+    def succeeded(self) -> bool:
+        return self.status is RunState.SUCCEEDED
+
+    @property
+    def done(self) -> int:
+        """Tasks in a terminal state."""
+        return sum(count for state, count in self.counts.items() if state.terminal)
+
+
+class TaskError(Answer):
+    type: str
+    message: str = ""
+    traceback: str | None = None
+
+
+class Task(Answer):
+    """A task of a run: where it stands, and its result or error once it has one."""
+
+    id: str
+    task: str
+    status: TaskState
+    queue: str = "default"
+    priority: int = 0
+    attempts: int = 0
+    lost: int = 0
+    depends_on: list[str] = Field(default_factory=list[str])
+    ready_at: datetime | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    duration_seconds: float | None = None
+    pod: str | None = None
+    result: JsonValue = None
+    error: TaskError | None = None
+    retry_at: datetime | None = None
+    reason: str | None = None
+
+
+class RunStatus(Run):
+    """A run with its tasks in the order of the definition."""
+
+    tasks: list[Task] = Field(default_factory=list[Task])
+
+
+class TaskPage(Answer):
+    tasks: list[Task]
+    next_cursor: str | None = None
+
+
+class RunPage(Answer):
+    runs: list[Run]
+    next_cursor: str | None = None
+
+
+class Event(Answer):
+    """One line of a run's history; `seq` is dense from 1."""
+
+    seq: int
+    at: datetime
+    type: str
+    task: str | None = None
+    attempt: int | None = None
+    pod: str | None = None
+    detail: str | None = None
+
+
+class EventPage(Answer):
+    events: list[Event]
+    next_after: int | None = None
+
+
+class Function(Answer):
+    """A task function and the number of living pods that have it registered."""
+
+    name: str
+    kind: str
+    description: str = ""
+    parameters: dict[str, JsonValue] = Field(default_factory=dict[str, JsonValue])
+    pods: int = 0
+
+
+class FunctionList(Answer):
+    tasks: list[Function]
+
+
+class Pod(Answer):
+    pod_id: str
+    host: str
+    state: str
+    version: str = ""
+    started_at: datetime | None = None
+    last_seen_at: datetime | None = None
+    concurrency: int = 0
+    running: int = 0
+    queues: list[str] = Field(default_factory=list[str])
+    functions: list[str] = Field(default_factory=list[str])
+
+
+class PodList(Answer):
+    pods: list[Pod]
+
+
+class Readiness(Answer):
+    """Whether the pod's claim loop turns and Redis answers; `reason` says why not."""
+
+    ready: bool
+    reason: str | None = None

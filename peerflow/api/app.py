@@ -1,0 +1,78 @@
+"""Puts the HTTP API together. Everything it needs comes as an argument; it starts nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from contextlib import AbstractAsyncContextManager
+from importlib.metadata import PackageNotFoundError, version
+
+from fastapi import FastAPI
+
+from engine.events import Publisher
+from peerflow.api import cluster, control, describe, docs_page, health, refusals, run_parts, runs, submit
+from peerflow.api.body import Bodies
+from peerflow.api.context import ApiContext, Readiness
+from peerflow.api.outermost import Outermost
+from peerflow.settings import Settings
+from storage.store import Store
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+TAGS = [
+    {"name": "workflows", "description": "Start a run."},
+    {"name": "runs", "description": "Read and control runs."},
+    {"name": "pods", "description": "Who is there, and what can be called."},
+    {"name": "operations", "description": "For probes."},
+]
+
+
+def create_app(
+    store: Store,
+    *,
+    settings: Settings,
+    readiness: Readiness,
+    function_names: Collection[str],
+    publisher: Publisher,
+    lifespan: Lifespan | None = None,
+) -> FastAPI:
+    """The application of one pod.
+
+    `store` need not have reached its server yet: calls answer 503 until it has. `readiness` is asked by `/readyz` and answers at once.
+    `function_names` are what this pod has registered. `lifespan` starts and ends whatever else runs in the process.
+    """
+    app = FastAPI(
+        title="peerflow",
+        version=_version(),
+        openapi_tags=TAGS,
+        docs_url=None,
+        redoc_url=None,
+        # A redirect would repeat the caller's Host header; an address with a slash too many is answered 404, with that remedy.
+        redirect_slashes=False,
+        lifespan=lifespan,
+        # Nothing about requests leaves the pod because an OTEL_* variable happens to be set.
+        telemetry={"auto_configure": False, "tracing": False, "metrics": False, "logs": False},
+    )
+    app.state.api = ApiContext(
+        store=store,
+        limits=settings.limits,
+        debug=settings.debug,
+        readiness=readiness,
+        function_names=function_names,
+        publisher=publisher,
+        bodies=Bodies(max(settings.limit_body_bytes, settings.limit_other_body_bytes)),
+    )
+    for part in (submit, runs, run_parts, control, cluster, health):
+        app.include_router(part.router)
+    refusals.install(app)
+    describe.install(app)
+    docs_page.install(app)
+    app.add_middleware(Outermost, publisher=publisher)
+    return app
+
+
+def _version() -> str:
+    # `peerflow.__version__` says the same, but importing it from there would bring the scheduler in.
+    try:
+        return version("peerflow")
+    except PackageNotFoundError:
+        return "0"

@@ -1,0 +1,38 @@
+"""What the routes work with; `create_app` puts it into the application's state, and each route takes it as its parameter `api`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+from pydantic import JsonValue
+
+from engine.events import Publisher
+from engine.limits import Limits
+from peerflow.api.body import Bodies
+from storage.store import Store
+
+Readiness = Callable[[], tuple[bool, str, dict[str, JsonValue]]]
+"""Answers at once: whether the pod is ready, why not (or "ready"), and details for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApiContext:
+    store: Store
+    limits: Limits
+    debug: bool
+    """True opens the list of all runs."""
+    readiness: Readiness
+    function_names: Collection[str]
+    """Task functions that this pod has registered; those of other pods are asked for when a definition names more."""
+    publisher: Publisher
+    bodies: Bodies
+
+
+async def _context(request: Request) -> ApiContext:
+    return request.app.state.api
+
+
+Api = Annotated[ApiContext, Depends(_context)]

@@ -1,0 +1,75 @@
+"""The middleware around everything: HEAD, headers for safety, and the last net for errors that nobody foresaw."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Final
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from engine.events import Publisher
+from peerflow.api.problem import RequestRefused
+from peerflow.logging import RequestFailed
+
+HEADERS: Final[dict[str, str]] = {
+    # Answers are data of a moment; a page that sets its own rules keeps them.
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+
+class Outermost:
+    """Wraps the application; lifespan and WebSockets pass through."""
+
+    def __init__(self, app: ASGIApp, publisher: Publisher) -> None:
+        self._app = app
+        self._publisher = publisher
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        head = scope["method"] == "HEAD"
+        answering = _Answering(send, with_body=not head)
+        # HEAD is GET without the body (RFC 9110 §9.3.2); routes need not know. The server's own scope stays as it is.
+        inner = {**scope, "method": "GET"} if head else scope
+        try:
+            await self._app(inner, receive, answering)
+        except Exception as error:
+            error_id = secrets.token_hex(4)
+            self._publisher.publish(RequestFailed(method=scope["method"], path=scope["path"], error=error, error_id=error_id))
+            if answering.started:
+                # Half an answer must not look like a whole one: the server cuts the connection.
+                raise
+            await _unforeseen(error_id).response()(scope, receive, answering)
+
+
+class _Answering:
+    """`send` of one request: adds headers, and leaves the body out for HEAD."""
+
+    def __init__(self, send: Send, *, with_body: bool) -> None:
+        self._send = send
+        self._with_body = with_body
+        self.started = False
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.started = True
+            # A copy: some responses are made once and sent often.
+            message = {**message, "headers": list(message["headers"])}
+            headers = MutableHeaders(raw=message["headers"])
+            for name, value in HEADERS.items():
+                headers.setdefault(name, value)
+        elif message["type"] == "http.response.body" and not self._with_body:
+            message = {**message, "body": b""}
+        await self._send(message)
+
+
+def _unforeseen(error_id: str) -> RequestRefused:
+    detail = f"the pod met an error that it did not foresee; its log has the details under error_id {error_id}"
+    return RequestRefused(500, "internal-error", detail, remedy="try again; if it happens again, report it with that log line")

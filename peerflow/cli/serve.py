@@ -1,0 +1,59 @@
+"""`serve`: one pod in this process, or several as children of it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from peerflow.cli import demo as demonstration
+from peerflow.cli.output import clean, stderr
+from peerflow.cli.pod_processes import PodProcesses, stop_with_parent
+from peerflow.settings import Settings
+
+Host = Annotated[str | None, typer.Option("--host", help="Address that the API listens on. [default: PEERFLOW_HOST or 127.0.0.1]")]
+Port = Annotated[int | None, typer.Option("--port", help="Port of the API, with --pods of the first. [default: PEERFLOW_PORT or 8000]")]
+RedisUrl = Annotated[
+    str | None,
+    typer.Option("--redis-url", metavar="URL", help="Redis or Valkey of all pods. [default: PEERFLOW_REDIS_URL, else an embedded Valkey]"),
+]
+Tasks = Annotated[
+    list[str] | None, typer.Option("--tasks", metavar="MODULE", help="Module with task functions; may be given several times.")
+]
+Pods = Annotated[int, typer.Option("--pods", min=1, max=64, help="Pods on this machine, each a process with a port of its own.")]
+Concurrency = Annotated[
+    int | None, typer.Option("--concurrency", help="Attempts that a pod runs at once. [default: PEERFLOW_CONCURRENCY or 100]")
+]
+Demo = Annotated[bool, typer.Option("--demo", metavar="", hidden=True, help="Also run the example workflow and show its progress.")]
+StopWithParent = Annotated[bool, typer.Option("--stop-with-parent", metavar="", hidden=True, help="Stop when standard input ends.")]
+
+
+def serve(
+    host: Host = None,
+    port: Port = None,
+    redis_url: RedisUrl = None,
+    tasks: Tasks = None,
+    pods: Pods = 1,
+    concurrency: Concurrency = None,
+    demo: Demo = False,
+    stop_with_parent_: StopWithParent = False,
+) -> None:
+    """Start a pod: the HTTP API and the scheduler. Without a Redis URL all pods of this machine share an embedded Valkey."""
+    modules = [module.strip() for text in tasks or [] for module in text.split(",") if module.strip()]
+    options = {"host": host, "port": port, "redis_url": redis_url, "tasks": tuple(modules) or None, "concurrency": concurrency}
+    settings = Settings.load(options)
+    if demo:
+        raise typer.Exit(demonstration.run(settings, pods))
+    if pods > 1:
+        with PodProcesses(settings, pods, say=_say) as processes:
+            raise typer.Exit(processes.wait())
+    if stop_with_parent_:
+        stop_with_parent()
+    # The pod is wired together above the command line, and importing it takes longer than most commands run.
+    from peerflow.main import serve as serve_pod  # noqa: PLC0415
+
+    raise typer.Exit(serve_pod(settings))
+
+
+def _say(text: str) -> None:
+    stderr().print(clean(text))

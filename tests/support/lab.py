@@ -1,0 +1,291 @@
+"""One partition of a server, and pods that make one call at a time, as a test says."""
+
+# redis-py does not annotate its **kwargs.
+# pyright: reportUnknownMemberType=false
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from typing import Any, Self, cast
+
+import redis
+from pydantic import JsonValue
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from engine.compile import compile_definition
+from engine.definition import WorkflowDefinition
+from scheduler.pod import capabilities_of
+from storage.graphs import RunGraph
+from storage.heartbeats import HeartbeatConnection, Pulse
+from storage.keys import idempotency_digest
+from storage.partition import EDGES_PER_CALL, Claim, Ended, Identity, Settled
+from storage.scripts import Answer, Argument, call_blocking
+from storage.store import Store
+from storage.views import Created, NewRun
+from tests.support.key_dump import Narrator, Raw, Shown, changes, read_keys
+
+TTL_MS = 10_000
+FUNCTIONS = ("task_a", "task_b", "task_c", "echo", "sleep")
+Slice = tuple[str, str, int]
+
+
+def dag(*, on_failure: str = "continue", **depends_on: str | dict[str, Any]) -> dict[str, JsonValue]:
+    """A DAG of `task_a`s: each argument is a task id, its value the ids that it depends on, or a whole task."""
+    tasks: dict[str, Any] = {
+        task_id: {"task": "task_a", "depends_on": given.split()} if isinstance(given, str) else {"task": "task_a", **given}
+        for task_id, given in depends_on.items()
+    }
+    return {"on_failure": on_failure, "tasks": tasks}
+
+
+def fan(width: int, *, joined: bool = True, **fields: Any) -> dict[str, JsonValue]:
+    """1 → width → 1 (or without the last one): `first`, `m0` …, `last`."""
+    middle = {f"m{number}": {"task": "task_a", "depends_on": ["first"]} for number in range(width)}
+    last: dict[str, Any] = {"last": {"task": "task_a", "depends_on": list(middle)}} if joined else {}
+    return {"tasks": {"first": {"task": "task_a"}, **middle, **last}, **fields}
+
+
+class Lab:
+    """A store on a namespace of the test's own, and everything below its only partition."""
+
+    def __init__(self, store: Store, client: redis.Redis, url: str) -> None:
+        self.store, self.client, self.url = store, client, url
+        self.partition = store.partitions[0]
+        self.keys = self.partition.keys
+        self.narrator = Narrator(client)
+        self.pods: list[LabPod] = []
+        self.graphs: dict[str, RunGraph] = {}
+        self._ops = itertools.count(1)
+
+    @classmethod
+    async def open(cls, url: str, namespace: str) -> Self:
+        client = redis.Redis.from_url(url, socket_timeout=30, retry=Retry(NoBackoff(), 0))
+        return cls(await Store.open(url, namespace=namespace, retention_seconds=3_600), client, url)
+
+    async def close(self) -> None:
+        for pod in self.pods:
+            pod.connection.disconnect()
+        self.client.close()
+        await self.store.close()
+
+    # What happens
+
+    @contextmanager
+    def moment(self) -> Generator[None]:
+        """Remembers when something happened, by the server's clock."""
+        before = self.now_ms()
+        try:
+            yield
+        finally:
+            self.narrator.windows.insert(0, (before, self.now_ms()))
+
+    async def create(self, document: dict[str, JsonValue], *, key: str | None = None, body: str = "body") -> str:
+        """Creates a run through the store. Answers its id."""
+        return (await self.post(document, key=key, body=body)).run_id
+
+    async def post(self, document: dict[str, JsonValue], *, key: str | None = None, body: str = "body") -> Created:
+        definition = WorkflowDefinition.model_validate(document)
+        graph = compile_definition(definition)
+        if key is not None:
+            self.narrator.names[idempotency_digest(key)] = f"digest of {key}"
+        with self.moment():
+            created = await self.store.create_run(NewRun(definition, graph, key, body))
+        self.know(created.run_id, RunGraph(definition, graph))
+        return created
+
+    def know(self, run_id: str, graph: RunGraph) -> None:
+        if run_id not in self.graphs:
+            self.narrator.names[run_id] = f"R{len(self.graphs) + 1}"
+        self.graphs[run_id] = graph
+
+    def call(self, name: str, *args: Argument) -> Answer:
+        """A script, as it is."""
+        with self.moment():
+            return call_blocking(cast("Any", self.client), name, self.keys.prefix, *args)
+
+    def pod(
+        self, name: str = "p1", functions: Sequence[str] = FUNCTIONS, queues: Sequence[str] = ("default",), *, ttl_ms: int = TTL_MS
+    ) -> LabPod:
+        """A pod that has said what it is."""
+        pod = LabPod(self, name, functions, queues, ttl_ms)
+        self.pods.append(pod)
+        self.narrator.names[pod.who.capabilities_digest] = f"skills of {len(functions)}"
+        pod.beat(say=True)
+        return pod
+
+    def op(self) -> str:
+        """An operation id that dumps show as op1, op2, …"""
+        return f"{next(self._ops):030d}"
+
+    async def cancel(self, run_id: str) -> None:
+        with self.moment():
+            await self.store.cancel(run_id, "enough")
+
+    # What is stored
+
+    def now_ms(self) -> int:
+        seconds, micros = cast("tuple[int, int]", self.client.time())
+        return seconds * 1000 + micros // 1000
+
+    def raw(self) -> Raw:
+        """Everything, exactly."""
+        return read_keys(self.client, self.keys.prefix)
+
+    def shown(self, raw: Raw | None = None) -> Shown:
+        """Everything, in words."""
+        return self.narrator.shown(self.raw() if raw is None else raw)
+
+    def changes(self, before: Raw) -> Shown:
+        """What differs from an earlier `raw()`, in words; fails where something differs that words do not show."""
+        after = self.raw()
+        found = changes(self.shown(before), self.shown(after))
+        assert found or before == after
+        return found
+
+    def key(self, name: str) -> str:
+        return f"{self.keys.prefix}{name}"
+
+    def record(self, run_id: str, index: int) -> str | None:
+        value = cast("bytes | None", self.client.hget(self.keys.tasks(run_id), str(index)))
+        return None if value is None else value.decode()
+
+    def states(self, run_id: str) -> dict[str, str]:
+        """Task id → state as stored; `pending` without a record."""
+        records = cast("dict[bytes, bytes]", self.client.hgetall(self.keys.tasks(run_id)))
+        return {
+            task.id: records.get(str(task.index).encode(), b"pending ").split(b" ")[0].decode() for task in self.graphs[run_id].graph.tasks
+        }
+
+    def run_field(self, run_id: str, field: str) -> str | None:
+        value = cast("bytes | None", self.client.hget(self.keys.run(run_id), field))
+        return None if value is None else value.decode()
+
+    def events(self, run_id: str) -> list[str]:
+        """Events without their times."""
+        lines = cast("list[bytes]", self.client.lrange(self.keys.events(run_id), 0, -1))
+        return [line.decode().split(" ", 1)[1] for line in lines]
+
+    def inbox(self, pod: str) -> list[str]:
+        lines = cast("list[bytes]", self.client.lrange(self.keys.inbox(pod), 0, -1))
+        return [self.narrator.named(line.decode()) for line in lines]
+
+    # What goes wrong
+
+    def bury(self, *pods: LabPod) -> None:
+        """The pods' deadlines and leases have run out."""
+        for pod in pods:
+            self.client.zadd(self.keys.pods, {pod.who.pod_id: self.now_ms() - 1})
+            for ref in cast("list[bytes]", self.client.zrange(self.keys.claims(pod.who.pod_id), 0, -1)):
+                self.client.delete(self.key(f"lease:{ref[:32].decode()}"))
+
+    def bring_forward(self, *prefixes: str) -> None:
+        """Timers whose names start so are due now."""
+        for member in cast("list[bytes]", self.client.zrange(self.key("timers"), 0, -1)):
+            if member.decode().startswith(prefixes):
+                self.client.zadd(self.key("timers"), {member: self.now_ms()})
+
+    # The end
+
+    async def tidy(self) -> None:
+        """Ends every run, empties every pod, so that whatever is left without a TTL has no owner."""
+        for run_id in [name.split(":")[1] for name in self.raw() if name.startswith("run:") and name.count(":") == 1]:
+            self.call("cancel", run_id, "tidied up")
+        lanes = [lane.decode().split("/") for lane in cast("list[bytes]", self.client.zrange(self.key("lanes"), 0, -1))]
+        janitor = self.pod("janitor", [function for _, function in lanes], [queue for queue, _ in lanes])
+        while self.client.exists(self.key("lanes")):
+            assert not await janitor.claim()
+        for pod_id in [name.removeprefix("claims:") for name in self.raw() if name.startswith("claims:")]:
+            self.call("heartbeat", pod_id, TTL_MS, self.now_ms() + 1, janitor.who.capabilities_digest, "", "")
+        self.client.delete(self.keys.pods)
+
+
+class LabPod:
+    """A pod without loops: each method is one call."""
+
+    def __init__(self, lab: Lab, name: str, functions: Sequence[str], queues: Sequence[str], ttl_ms: int) -> None:
+        self._lab = lab
+        self.capabilities, digest = capabilities_of(queues, functions)
+        self.who = Identity(name, digest, ttl_ms)
+        self.connection = HeartbeatConnection(lab.url, lab.keys, lab.store.address, timeout_seconds=30)
+
+    @property
+    def name(self) -> str:
+        return self.who.pod_id
+
+    def beat(self, *claims: Claim, say: bool = False, unheard_before_ms: int = 0) -> Pulse:
+        with self._lab.moment():
+            return self.connection.beat(
+                self.who,
+                [claim.ref for claim in claims],
+                unheard_before_ms=unheard_before_ms,
+                capabilities=self.capabilities if say else "",
+                description='{"host":"h"}' if say else "",
+            )
+
+    async def claim(self, want: int = 64, *, op: str | None = None) -> list[Claim]:
+        with self._lab.moment():
+            settled = await self._lab.partition.claim(op or self._lab.op(), self.who, want)
+        assert settled.registered
+        return settled.claims
+
+    async def claim_one(self) -> Claim:
+        [claim] = await self.claim(1)
+        return claim
+
+    def end(
+        self, claim: Claim, outcome: str = "succeeded", payload: str = "true", *, line: str = "", delay_ms: int = 0, budget: int = EDGES_PER_CALL
+    ) -> Ended:
+        """An attempt's end as the scheduler would commit it."""
+        end = Ended(claim.ref, outcome, payload, line, delay_ms)
+        if outcome in {"succeeded", "failed"}:
+            graph = self._lab.graphs[claim.run_id]
+            end.edges = graph.edges(claim.index, 0, budget)
+            if len(graph.graph.successors[claim.index]) > budget:
+                end.passed = str(budget)
+        return end
+
+    async def commit(self, *ends: Ended, want: int = 0, op: str | None = None) -> Settled:
+        with self._lab.moment():
+            return await self._lab.partition.commit(op or self._lab.op(), self.who, ends, want)
+
+    async def succeed(self, *claims: Claim) -> list[str]:
+        return (await self.commit(*(self.end(claim) for claim in claims))).words
+
+    async def fail(self, *claims: Claim) -> list[str]:
+        return (await self.commit(*(self.end(claim, "failed", '{"type":"E"}', line="E: no") for claim in claims))).words
+
+    async def release(self, *claims: Claim, leave: bool = False) -> list[str]:
+        with self._lab.moment():
+            return await self._lab.partition.release(self.who, [claim.ref for claim in claims], leave=leave)
+
+    async def reap(self, *, max_lost: int = 3, limit: int = 200) -> tuple[int, int, float] | None:
+        with self._lab.moment():
+            return await self._lab.partition.reap(self.who, max_lost, limit)
+
+    async def fire(self, limit: int = 200) -> list[Slice]:
+        with self._lab.moment():
+            return (await self._lab.partition.fire_timers(limit))[0]
+
+    async def pass_on(self, run_id: str, index: str, start: int, *, width: int = EDGES_PER_CALL) -> tuple[str, bool]:
+        """One slice."""
+        graph = self._lab.graphs[run_id]
+        root = index == "root"
+        total = len(graph.graph.roots if root else graph.graph.successors[int(index)])
+        edges = graph.roots(start, width) if root else graph.edges(int(index), start, width)
+        with self._lab.moment():
+            return await self._lab.partition.pass_on(run_id, index, start, start + width if start + width < total else None, edges)
+
+    async def pass_everything_on(self) -> int:
+        """Passes slices on, and those that follow from them, until none is due. Answers how many there were."""
+        passed = 0
+        while True:
+            self._lab.bring_forward("edges")
+            slices = await self.fire()
+            if not slices:
+                return passed
+            for run_id, index, start in slices:
+                assert (await self.pass_on(run_id, index, start))[0] != "STALE"
+                passed += 1
