@@ -38,6 +38,8 @@ EMBEDDED_CHECK_SECONDS = 1.0
 """How often a pod whose embedded server does not answer looks whether it must be started again."""
 KEEP_ALIVE_SECONDS = 75
 BACKLOG = 2048
+SHUTDOWN_SECONDS = 10
+"""For requests that are still under way when the pod has drained."""
 CONNECTIONS = 5000
 """More are answered 503 at once, so that a flood cannot take the memory that running tasks need."""
 
@@ -149,6 +151,7 @@ class Service:
             server_header=False,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             limit_concurrency=CONNECTIONS,
+            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
             h11_max_incomplete_event_size=64 * 1024,
         )
         server = Server(config)

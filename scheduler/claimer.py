@@ -54,6 +54,7 @@ class Claimer:
         self._turn = asyncio.Event()
         self._look = True
         self._draining = False
+        holdings.call_when_fed(number, self.wake)
         self._starting: set[asyncio.Task[None]] = set()
         self.failing = False
         """True while storage does not answer this loop."""
@@ -83,22 +84,18 @@ class Claimer:
         """Claims nothing more; goes on committing."""
         self._draining = True
 
-    @property
-    def idle(self) -> bool:
-        """True where nothing waits to be committed."""
-        return not self._done
-
     async def run(self) -> None:
         while True:
             await self._turn.wait()
             self._turn.clear()
-            while self._done or (self._look and not self._draining and self._holdings.free()):
+            while self._done or (self._look and not self._draining and self._holdings.has_room(self.number)):
                 await self.run_once()
+                self._holdings.feed()
 
     async def run_once(self) -> Settled:
         """One call: commits what has ended and claims what there is room for."""
         batch, ends, partial = self._next_batch()
-        reserved = 0 if self._draining else self._holdings.reserve(CLAIMS_PER_CALL)
+        reserved = 0 if self._draining else self._holdings.reserve(self.number, CLAIMS_PER_CALL)
         self._look = False
         op = operation_id()
         try:

@@ -6,6 +6,7 @@ Written by the event loop, read by the heartbeat thread: single dict operations,
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from scheduler.attempt import Attempt
@@ -31,6 +32,8 @@ class Holdings:
         self._held: dict[str, Held] = {}
         self._ended: set[str] = set()
         self._reserved = 0
+        self._hungry: set[int] = set()
+        self._calls: dict[int, Callable[[], None]] = {}
         self._empty = asyncio.Event()
         self._empty.set()
 
@@ -51,11 +54,39 @@ class Holdings:
         """Slots that no attempt is in: an attempt that has ended fills none, though its claim is held until the commit is answered."""
         return max(0, self.capacity - len(self._held) + len(self._ended) - self._reserved)
 
-    def reserve(self, most: int) -> int:
+    def has_room(self, partition: int) -> bool:
+        """True where a partition may claim; one that may not is hungry, and called as soon as it may."""
+        if self._room(partition):
+            return True
+        self._hungry.add(partition)
+        return False
+
+    def reserve(self, partition: int, most: int) -> int:
         """Takes up to `most` free slots for a claim call that is under way; `settle` gives back what it did not fill."""
-        taken = min(most, self.free())
+        taken = min(most, self._room(partition))
+        if taken:
+            self._hungry.discard(partition)
         self._reserved += taken
         return taken
+
+    def _room(self, partition: int) -> int:
+        """Free slots; where other partitions are hungry, no more than what is left of this one's equal share."""
+        others = len(self._hungry) - (partition in self._hungry)
+        if not others:
+            return self.free()
+        mine = sum(held.partition == partition for claim_id, held in self._held.items() if claim_id not in self._ended)
+        return max(0, min(self.free(), max(1, self.capacity // (others + 1)) - mine))
+
+    def call_when_fed(self, partition: int, call: Callable[[], None]) -> None:
+        """`call` is for a hungry partition that may claim again."""
+        self._calls[partition] = call
+
+    def feed(self) -> None:
+        """Calls hungry partitions for which there is room by now."""
+        if self._hungry and self.free():
+            for partition in [hungry for hungry in self._hungry if self._room(hungry)]:
+                self._hungry.discard(partition)
+                self._calls[partition]()
 
     def settle(self, reserved: int) -> None:
         """Ends a reservation; what was claimed has been added before."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import time
@@ -63,10 +64,11 @@ class ProcessLane:
         self._closed = True
         for worker in list(self._workers):
             self._kill(worker)
-        async with asyncio.timeout(CLOSE_SECONDS):
-            while self._dying:
-                self._gone.clear()
-                await self._gone.wait()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                while self._dying:
+                    self._gone.clear()
+                    await self._gone.wait()
 
     def worker_said(self, worker: Worker, message: dict[str, Any]) -> None:
         """A message from a child; WireError where it is none of ours, which makes the worker kill its process."""
@@ -106,7 +108,8 @@ class ProcessLane:
         self._workers.remove(worker)
         self._dying.add(worker)
         worker.kill()
-        self._pump()
+        # Not at once: where all runs are stopped together, those that wait must not get a new child each time one is killed.
+        self._loop.call_soon(self._pump)
 
     def _pump(self) -> None:
         """Hands waiting runs to idle children, and starts children for those that are left."""

@@ -17,6 +17,9 @@ from scheduler.wire import Unpacker, WireError, pack
 
 READ_BYTES = 64 * 1024
 
+PACKAGES = str(Path(__file__).parent.parent)
+"""The folder that holds this package and its neighbours."""
+
 
 class Owner(Protocol):
     """Who is told about a worker; in the loop's thread."""
@@ -148,13 +151,14 @@ def search_path() -> list[str]:
 
 
 def _start(child_in: int, child_out: int) -> subprocess.Popen[bytes]:
+    # Until it has our packages, the child does without the working directory, where folders may have the same names: -P, and no entry here.
+    path = [entry for entry in search_path() if entry == PACKAGES or entry != str(Path.cwd())]
     return subprocess.Popen(
-        # -P: the child imports this package from where the pod has it, not from a folder of the same name in the working directory.
         [sys.executable, "-P", "-m", "scheduler.child", str(child_in), str(child_out)],
         stdin=subprocess.DEVNULL,
         pass_fds=(child_in, child_out),
         start_new_session=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(search_path())},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
     )
 
 
