@@ -147,12 +147,6 @@ class ClaimsReleased(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TimersFired(Event):
-    pod_id: str
-    count: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class StorageLost(Event):
     """Redis stopped answering this pod; what runs goes on."""
 

@@ -55,7 +55,6 @@ _WORDS: Final[dict[type[Event], tuple[int, Callable[[Any], str]]]] = {
     events.LeaseLost: (WARNING, lambda _: "lease lost: the attempt is stopped"),
     events.TasksReaped: (WARNING, lambda e: f"took over the tasks of silent pods: {e.requeued} again, {e.failed} failed"),
     events.ClaimsReleased: (INFO, lambda e: f"{e.count} claims given back: {e.reason}"),
-    events.TimersFired: (DEBUG, lambda e: f"{e.count} timers fired"),
     events.StorageLost: (ERROR, lambda e: f"cannot reach {e.address}; trying until it answers"),
     events.StorageBack: (INFO, lambda e: f"{e.address} answers again"),
     events.HeartbeatLate: (WARNING, lambda _: "a heartbeat took dangerously long: Redis, the network or this machine is too slow"),

@@ -205,6 +205,7 @@ class Service:
             processes=settings.processes,
             result_bytes=settings.limit_result_bytes,
             version=__version__,
+            verbose=settings.log_level == "debug",
         )
         pod = Pod(self._store, self._registry, self._publisher, options)
         await pod.start()

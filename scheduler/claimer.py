@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from engine.errors import StorageRefused, StorageUnavailable
-from engine.events import ClaimsReleased, CommitRefused, LeaseLost, LoopFailed, Publisher, RetryScheduled
+from engine.events import ClaimsReleased, CommitRefused, LeaseLost, LoopFailed, Publisher, RetryScheduled, TaskClaimed
 from engine.outcome import Outcome
 from scheduler.attempt import Attempt
 from scheduler.ending import ended
@@ -43,12 +43,13 @@ class Claimer:
         publisher: Publisher,
         announce: Callable[[], None],
         clock: Callable[[], float],
+        verbose: bool,
     ) -> None:
-        """`announce` makes the heartbeat tell storage again what this pod can run."""
+        """`announce` makes the heartbeat tell storage again what this pod can run; `verbose` publishes each claim."""
         self.number = number
         self._partition, self._who, self._holdings, self._executor = partition, who, holdings, executor
         self._timers, self._passer, self._publisher, self._announce = timers, passer, publisher, announce
-        self._clock = clock
+        self._clock, self._verbose = clock, verbose
         self._random = random.Random()
         self._done: deque[tuple[Held, Outcome]] = deque()
         self._turn = asyncio.Event()
@@ -217,6 +218,18 @@ class Claimer:
             timeout_seconds=task.timeout_seconds,
             ready_at_ms=claim.ready_at_ms,
         )
+        held.started = self._clock()
+        if self._verbose:
+            self._publisher.publish(
+                TaskClaimed(
+                    run_id=claim.run_id,
+                    task_id=task.id,
+                    function=task.function,
+                    attempt=claim.attempt,
+                    claim_id=claim.claim_id,
+                    pod_id=self._who.pod_id,
+                )
+            )
         self._executor.start(held.attempt)
 
     async def _start_unknown(self, batch: list[Held]) -> None:

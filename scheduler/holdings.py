@@ -22,6 +22,8 @@ class Held:
     partition: int
     graph: RunGraph | None = None
     attempt: Attempt | None = None
+    started: float = 0.0
+    """When the attempt was given to the executor: monotonic seconds."""
 
 
 class Holdings:

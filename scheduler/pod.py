@@ -21,7 +21,7 @@ from pydantic import JsonValue
 
 from engine.errors import StorageError
 from engine.events import AttemptFinished, LoopFailed, PodDraining, PodStopped, Publisher
-from engine.outcome import Failed, Outcome
+from engine.outcome import Failed, Outcome, Sleeping
 from scheduler.attempt import Attempt
 from scheduler.claimer import Claimer
 from scheduler.executor import Executor
@@ -60,6 +60,8 @@ class PodOptions:
     processes: int = 1
     result_bytes: int = 256 * 1024
     version: str = "0"
+    verbose: bool = False
+    """Publish an event for every claim and every success too, which costs a tenth of the speed or more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +144,7 @@ class Pod:
             publisher=self._publisher,
             announce=lambda: self._heart.beat_now(describe=True),
             clock=self._clock,
+            verbose=self._options.verbose,
         )
         self._timers.append(timers)
         self._passers.append(passer)
@@ -334,19 +337,21 @@ class Pod:
         held = self._holdings.get(attempt.claim_id)
         if held is None:
             return
-        if isinstance(outcome, Failed):
-            self._publisher.publish(
-                AttemptFinished(
-                    run_id=attempt.run_id,
-                    task_id=attempt.task_id,
-                    function=attempt.function,
-                    attempt=attempt.attempt,
-                    claim_id=attempt.claim_id,
-                    pod_id=self.who.pod_id,
-                    outcome="failed",
-                    error_type=outcome.error.type,
-                    error_message=outcome.error.message,
-                    duration_seconds=0.0,
-                )
-            )
+        if self._options.verbose or isinstance(outcome, Failed):
+            self._publisher.publish(self._finished(held, attempt, outcome))
         self._claimers[held.partition].attempt_done(held, outcome)
+
+    def _finished(self, held: Held, attempt: Attempt, outcome: Outcome) -> AttemptFinished:
+        error = outcome.error if isinstance(outcome, Failed) else None
+        return AttemptFinished(
+            run_id=attempt.run_id,
+            task_id=attempt.task_id,
+            function=attempt.function,
+            attempt=attempt.attempt,
+            claim_id=attempt.claim_id,
+            pod_id=self.who.pod_id,
+            outcome="failed" if error else "sleeping" if isinstance(outcome, Sleeping) else "succeeded",
+            error_type=error.type if error else None,
+            error_message=error.message if error else None,
+            duration_seconds=self._clock() - held.started,
+        )
