@@ -7,6 +7,7 @@ from engine.states import RunState
 from storage.store import Store
 from tests.support.bench import Bench
 from tests.support.servers import connect, scan
+from tests.support.waiting import wait_until_async
 
 PARTITIONS = 4
 
@@ -43,13 +44,20 @@ async def test_runs_in_all_partitions_end_and_are_listed_newest_first(valkey_url
 async def test_a_partition_with_much_to_do_does_not_keep_the_slots_from_another(valkey_url: str, namespace: str) -> None:
     bench = Bench(await Store.open(valkey_url, namespace=namespace, partitions=2))
     try:
-        first = await bench.post(parallel(3000))
-        second = await bench.post(parallel(1))
-        while partition_of(second, 2) == partition_of(first, 2):
-            second = await bench.post(parallel(1))
+        runs = [await bench.post(parallel(3000))]
+        while len({partition_of(run_id, 2) for run_id in runs}) == 1:
+            runs.append(await bench.post(parallel(1)))
         await bench.pod(good, concurrency=2)
-        assert (await bench.finished(second))[0].state is RunState.SUCCEEDED
-        assert (await bench.store.get_run(first)).state is RunState.RUNNING
-        await bench.store.cancel(first)
+        assert (await bench.finished(runs[-1]))[0].state is RunState.SUCCEEDED
+        assert (await bench.store.get_run(runs[0])).state is RunState.RUNNING
+        await bench.store.cancel(runs[0])
+        for run_id in runs:
+            await bench.finished(run_id)
+
+        def ready_queue() -> list[str]:
+            with connect(valkey_url) as client:
+                return scan(client, f"{{{namespace}:*lane*")
+
+        await wait_until_async(lambda: ready_queue() == [], "the cancelled run is swept out of the ready queue")
     finally:
         await bench.close()
