@@ -84,10 +84,9 @@ class Holdings:
         self._calls[partition] = call
 
     def feed(self) -> None:
-        """Calls hungry partitions for which there is room by now."""
+        """Calls hungry partitions for which there is room by now. They stay hungry until they have reserved it."""
         if self._hungry and self.free():
             for partition in [hungry for hungry in self._hungry if self._room(hungry)]:
-                self._hungry.discard(partition)
                 self._calls[partition]()
 
     def settle(self, reserved: int) -> None:
