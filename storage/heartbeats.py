@@ -50,9 +50,9 @@ class HeartbeatConnection:
         """
         pulses: list[Pulse] = []
         batches = [refs[at : at + REFS_PER_CALL] for at in range(0, len(refs), REFS_PER_CALL)] or [[]]
-        # The list of claims must be whole where the script looks for claims that are missing from it.
-        unheard = unheard_before_ms if len(batches) == 1 else 0
-        for batch in batches:
+        for number, batch in enumerate(batches, 1):
+            # All but the last call note when they listed their claims; the last one looks for claims that none has listed.
+            unheard = min([unheard_before_ms, *(pulse.now_ms for pulse in pulses)]) if number == len(batches) else 0
             with translated(self._address):
                 answer = call_blocking(
                     self._client, "heartbeat", self._keys.prefix,

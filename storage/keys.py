@@ -16,7 +16,7 @@ The scripts in lua/ build the same names from the prefix, and list them in their
 | `lanes`, `lane:<queue>/<function>` | zset | the ready queue | entry: claimed, or its run ended |
 | `timers` | zset | what is due when | entry: fired |
 | `lease:<claim>` | string | the pod | TTL |
-| `claims:<pod>` | zset | claims that the pod holds → claimed ms | entry: committed, released, reaped |
+| `claims:<pod>` | zset | claims that the pod holds → ms when claimed, or last listed | entry: committed, released, reaped |
 | `pods` | zset | pod → deadline ms | entry: left, or reaped |
 | `pod:<pod>`, `capabilities:<digest>` | string | what the pod said of itself | 12 × TTL |
 | `reply:<pod>` | string | last operation id and answer | 10 min |

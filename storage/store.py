@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Sequence
 from typing import Self
 
-from engine.errors import ConfigError, IdempotencyConflict, RunAlreadyFinished, RunNotFound, StorageCorrupt
+from engine.errors import ConfigError, IdempotencyConflict, RunAlreadyFinished, RunNotFound, StorageCorrupt, StorageUnavailable
 from engine.ids import RANDOM_BYTES
 from engine.ids import run_id as new_run_id
 from engine.states import RunState
@@ -111,7 +111,7 @@ class Store(RunReader):
         """
         packed = await asyncio.to_thread(pack, new.definition) if len(new.graph.tasks) > INLINE_TASKS else pack(new.definition)
         key = idempotency_digest(new.idempotency_key) if new.idempotency_key is not None else ""
-        number = zlib.crc32(key.encode()) % len(self.partitions) if key else os.urandom(1)[0] % len(self.partitions)
+        number = zlib.crc32(key.encode()) % len(self.partitions) if key else int.from_bytes(os.urandom(4)) % len(self.partitions)
         partition = self.partitions[number]
         # The id's time is for sorting ids only; everything that is decided by time is decided by the server's clock.
         run_id = new_run_id(time.time_ns() // 1_000_000, os.urandom(RANDOM_BYTES), number, len(self.partitions))
@@ -127,18 +127,21 @@ class Store(RunReader):
 
     async def _create(self, partition: Partition, run_id: str, key: str, new: NewRun, packed: bytes, graph: RunGraph) -> Sequence[str]:
         definition, roots = new.definition, len(graph.graph.roots)
-        prefix, staged = partition.keys.prefix, len(packed) > PART_BYTES
+        prefix, parts = partition.keys.prefix, parts_of(packed) if len(packed) > PART_BYTES else []
         with translated(self.address):
-            if staged:
-                for number, part in enumerate(parts_of(packed)):
-                    await call(self._client, "stage_run", prefix, run_id, number, part, ORPHAN_MS)
+            for number, part in enumerate(parts):
+                await call(self._client, "stage_run", prefix, run_id, number, part, ORPHAN_MS)
             retention = definition.retention if definition.retention is not None else self._retention_seconds
-            return await call(
+            answer = await call(
                 self._client, "create_run", prefix,
                 run_id, new.body_digest, key, len(new.graph.tasks), int(retention * 1000), definition.on_failure, definition.priority,
                 definition.name or "", json.dumps(definition.labels, ensure_ascii=False) if definition.labels else "",
-                b"" if staged else packed, graph.roots(0, EDGES_PER_CALL), EDGES_PER_CALL if roots > EDGES_PER_CALL else "",
+                b"" if parts else packed, graph.roots(0, EDGES_PER_CALL), EDGES_PER_CALL if roots > EDGES_PER_CALL else "", len(parts),
             )  # fmt: skip
+        if answer[0] == "UNSTAGED":
+            # A failover in between has forgotten parts: from the first one again.
+            raise StorageUnavailable(self.address, "the server has lost parts of the definition")
+        return answer
 
     async def cancel(self, run_id: str, reason: str = "cancelled by a caller") -> Cancelled:
         """Ends a run: nothing of it starts any more, no commit is accepted, running code is asked to stop.

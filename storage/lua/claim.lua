@@ -10,10 +10,10 @@
 local op, pod, digest, want = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local first = repeated(pod, op)
 if first then return first end
-local claims, left = claim_ready(pod, digest, op, want, ARGV[5])
+local claims, left = claim_ready(pod, digest, op, want, ARGV[5], {})
 if not claims then return {'UNREGISTERED'} end
-wake(left)
 wait_or_work(pod, digest, #claims < want)
+wake(left)
 local answer = {'OK', {}, claims, 0}
 if #claims > 0 then remember(pod, op, answer) end
 return answer

@@ -56,10 +56,11 @@ end
 
 local claims, left = {}, {}
 if want > 0 then
+  local made = lanes_made()
   write_book()
-  claims, left = claim_ready(pod, digest, op, want, ARGV[5])
-  wake(left)
+  claims, left = claim_ready(pod, digest, op, want, ARGV[5], made)
   if claims then wait_or_work(pod, digest, #claims < want) end
+  wake(left)
 else
   write_and_wake()
 end

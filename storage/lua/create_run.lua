@@ -7,8 +7,8 @@
 -- ARGV[1] run id          ARGV[2] body digest       ARGV[3] idempotency digest or ''   ARGV[4] number of tasks
 -- ARGV[5] retention ms    ARGV[6] on_failure        ARGV[7] priority                   ARGV[8] name or ''
 -- ARGV[9] labels or ''    ARGV[10] packed definition, '' when staged by stage_run      ARGV[11] root edges of this call
--- ARGV[12] roots passed, '' when these are all
--- RETURNS {"OK", created ms, state} | {"EXISTS", run id} | {"CONFLICT", run id} | {"UNSTAGED"}
+-- ARGV[12] roots passed, '' when these are all          ARGV[13] parts staged by stage_run, 0 without ones
+-- RETURNS {"OK", created ms, state} | {"EXISTS", run id} | {"CONFLICT", run id} | {"UNSTAGED"}: parts are missing, stage them again
 local id, key = ARGV[1], T .. 'run:' .. ARGV[1]
 local known = redis.call('HMGET', key, 'created', 'state')
 if known[1] then return {'OK', known[1], known[2]} end
@@ -21,7 +21,7 @@ if first then
     return {digest == ARGV[2] and 'EXISTS' or 'CONFLICT', other}
   end
 end
-if ARGV[10] == '' and redis.call('EXISTS', key .. ':graph') == 0 then return {'UNSTAGED'} end
+if ARGV[10] == '' and redis.call('LLEN', key .. ':graph') ~= tonumber(ARGV[13]) then return {'UNSTAGED'} end
 
 local fields = {'state', 'running', 'created', digits(now), 'total', ARGV[4], 'retention', ARGV[5], 'on_failure', ARGV[6], 'priority', ARGV[7]}
 if ARGV[8] ~= '' then fields[#fields + 1] = 'name'; fields[#fields + 1] = ARGV[8] end

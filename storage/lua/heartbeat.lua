@@ -4,7 +4,8 @@
 -- KEYS[1] prefix; built from it: pods zset (pod -> deadline ms), pod:<pod> string (description), capabilities:<digest> string,
 --   lease:<claim> string, claims:<pod> zset, reply:<pod> string, run:<id> hash, run:<id>:tasks hash, run:<id>:events list,
 --   lane:<queue>/<function> zset, lanes zset, waiting zset, waiting:<digest> zset, inbox:<pod> list
--- ARGV[1] pod   ARGV[2] TTL ms   ARGV[3] claims made before this instant (ms) that the pod does not list were never received; 0: do not look
+-- ARGV[1] pod   ARGV[2] TTL ms   ARGV[3] claims made, or last listed, before this instant (ms) that the pod does not list were never
+--   received; 0: this is not the end of the list, note what is listed
 -- ARGV[4] capabilities digest   ARGV[5] capabilities, '' when unchanged   ARGV[6] description, '' when unchanged   ARGV[7..] refs held
 -- RETURNS {"OK" | "NEW" | "GAP", {lost claim, ...}, {claim to stop, ...}, revived, put back, now ms}
 --   GAP: this pod's last deadline had passed, or is far ahead: Redis was away or its clock jumped; do not judge others yet
@@ -23,15 +24,15 @@ for i = 7, #ARGV do
     if run.state ~= 'running' then stop[#stop + 1] = string.sub(ref, 1, 32) end
   end
 end
-local put_back = 0
+local put_back, unheard_ops = 0, {}
 if unheard > 0 and redis.call('ZCARD', T .. 'claims:' .. pod) > #kept then
-  for _, ref in ipairs(redis.call('ZRANGEBYSCORE', T .. 'claims:' .. pod, '-inf', '(' .. ARGV[3], 'LIMIT', 0, 500)) do
+  for _, ref in ipairs(redis.call('ZRANGEBYSCORE', T .. 'claims:' .. pod, '-inf', '(' .. ARGV[3], 'LIMIT', 0, #kept + 500)) do
     local run, record = held(ref)
     if not listed[ref] then
       if record then
         give_back(run, record, ref, 'unheard')
         put_back = put_back + 1
-        forget_claims(pod, string.sub(ref, 1, 30))
+        unheard_ops[string.sub(ref, 1, 30)] = true
       else
         drop_lease(ref, pod)
       end
@@ -42,13 +43,17 @@ end
 redis.call('ZADD', T .. 'pods', now + ttl, pod)
 if ARGV[5] ~= '' then redis.call('SET', T .. 'capabilities:' .. ARGV[4], ARGV[5], 'PX', ttl * 12) end
 if ARGV[6] ~= '' then redis.call('SET', T .. 'pod:' .. pod, ARGV[6], 'PX', ttl * 12) end
-local revived = 0
+local revived, noted = 0, {}
 for _, ref in ipairs(kept) do
+  noted[#noted + 1] = digits(now)
+  noted[#noted + 1] = ref
   local lease = T .. 'lease:' .. string.sub(ref, 1, 32)
   if redis.call('PEXPIRE', lease, ttl) == 0 then
     redis.call('SET', lease, pod, 'NX', 'PX', ttl)
     revived = revived + 1
   end
 end
+if unheard == 0 and #noted > 0 then redis.call('ZADD', T .. 'claims:' .. pod, 'XX', unpack(noted)) end
+for op in pairs(unheard_ops) do forget_claims(pod, op) end
 write_and_wake()
 return {word, lost, stop, revived, put_back, now}

@@ -51,11 +51,16 @@ end
 
 for _, pod in ipairs(ahead) do redis.call('ZADD', T .. 'pods', now + tonumber(ARGV[2]), pod) end
 for _, row in ipairs(later) do redis.call('ZADD', T .. 'pods', now + row[2], row[1]) end
-write_and_wake()
+local unread = 0
+for _, pod in ipairs(gone) do unread = unread + redis.call('LLEN', T .. 'inbox:' .. pod) end
 for _, pod in ipairs(gone) do
   redis.call('ZREM', T .. 'pods', pod)
   redis.call('DEL', T .. 'pod:' .. pod, T .. 'claims:' .. pod, T .. 'reply:' .. pod, T .. 'inbox:' .. pod)
 end
+if #gone > 0 then stop_waiting(gone) end
+write_and_wake()
+-- A wake-up that only the dead got is given to the living.
+if unread > 0 then wake(redis.call('ZRANGE', T .. 'lanes', 0, 63)) end
 for _, id in ipairs(stopped) do tell_everyone('stop ' .. id) end
 local next_deadline = redis.call('ZRANGE', T .. 'pods', 0, 0, 'WITHSCORES')
 return {'OK', put_back, failed, math.max(0, tonumber(next_deadline[2]) - now), failed > 0 and 1 or 0}

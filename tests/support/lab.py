@@ -145,6 +145,19 @@ class Lab:
         assert found or before == after
         return found
 
+    @contextmanager
+    def unchanged(self, *apart: str) -> Generator[None]:
+        """What happens inside changes nothing at all, apart from these keys."""
+
+        def kept() -> Raw:
+            return {key: value for key, value in self.raw().items() if key not in apart}
+
+        before = kept()
+        yield
+        after = kept()
+        if before != after:
+            raise AssertionError(f"this changed: {changes(self.shown(before), self.shown(after)) or 'an instant'}")
+
     def key(self, name: str) -> str:
         return f"{self.keys.prefix}{name}"
 
@@ -168,11 +181,23 @@ class Lab:
         lines = cast("list[bytes]", self.client.lrange(self.keys.events(run_id), 0, -1))
         return [line.decode().split(" ", 1)[1] for line in lines]
 
-    def inbox(self, pod: str) -> list[str]:
-        lines = cast("list[bytes]", self.client.lrange(self.keys.inbox(pod), 0, -1))
+    def take_inbox(self, pod: LabPod) -> list[str]:
+        """The messages to the pod, which has read them now."""
+        with self.client.pipeline() as pipeline:
+            pipeline.lrange(self.keys.inbox(pod.name), 0, -1)
+            pipeline.delete(self.keys.inbox(pod.name))
+            lines = cast("list[bytes]", pipeline.execute()[0])
         return [self.narrator.named(line.decode()) for line in lines]
 
-    # What goes wrong
+    # What the pods are in
+
+    def stand_idle(self, *pods: LabPod) -> None:
+        """As if these pods had just found nothing to claim."""
+        for pod in pods:
+            self.client.zadd(self.key("waiting"), {pod.who.capabilities_digest: self.now_ms()})
+            self.client.zadd(self.key(f"waiting:{pod.who.capabilities_digest}"), {pod.name: self.now_ms()})
+            self.client.pexpire(self.key(f"waiting:{pod.who.capabilities_digest}"), 90_000)
+            self.take_inbox(pod)
 
     def bury(self, *pods: LabPod) -> None:
         """The pods' deadlines and leases have run out."""
@@ -198,7 +223,8 @@ class Lab:
         while self.client.exists(self.key("lanes")):
             assert not await janitor.claim()
         for pod_id in [name.removeprefix("claims:") for name in self.raw() if name.startswith("claims:")]:
-            self.call("heartbeat", pod_id, TTL_MS, self.now_ms() + 1, janitor.who.capabilities_digest, "", "")
+            while self.client.exists(self.keys.claims(pod_id)):
+                self.call("heartbeat", pod_id, TTL_MS, self.now_ms() + 1, janitor.who.capabilities_digest, "", "")
         self.client.delete(self.keys.pods)
 
 
@@ -215,7 +241,7 @@ class LabPod:
     def name(self) -> str:
         return self.who.pod_id
 
-    def beat(self, *claims: Claim, say: bool = False, unheard_before_ms: int = 0) -> Pulse:
+    def beat(self, *claims: Claim, say: bool = False, unheard_before_ms: int = 1) -> Pulse:
         with self._lab.moment():
             return self.connection.beat(
                 self.who,

@@ -8,36 +8,61 @@ local function serves(capabilities, lane)
   return string.find(capabilities, ' q:' .. queue .. ' ', 1, true) and string.find(capabilities, ' f:' .. fn .. ' ', 1, true)
 end
 
-local function open_lanes(capabilities)
-  local rows, mine, others = redis.call('ZRANGE', T .. 'lanes', 0, LANES - 1, 'WITHSCORES'), {}, {}
-  for i = 1, #rows, 2 do
-    if serves(capabilities, rows[i]) then
-      mine[#mine + 1] = {name = rows[i], key = T .. 'lane:' .. rows[i], head = tonumber(rows[i + 1]), from = 0, at = 1, rows = {}, taken = {}}
-    else
-      others[#others + 1] = rows[i]
+local function lane_of(name, head)
+  return {name = name, key = T .. 'lane:' .. name, head = tonumber(head), from = 0, at = 1, rows = {}, taken = {}}
+end
+
+-- This pod's lanes among very many: asked for by name, so that lanes which nobody serves cannot hide them.
+local function named_lanes(capabilities)
+  local names, mine = {}, {}
+  for queue in string.gmatch(capabilities, ' q:(%S+)') do
+    for fn in string.gmatch(capabilities, ' f:(%S+)') do names[#names + 1] = queue .. '/' .. fn end
+  end
+  for from = 1, #names, 1000 do
+    local heads = redis.call('ZMSCORE', T .. 'lanes', unpack(names, from, math.min(#names, from + 999)))
+    for i, head in ipairs(heads) do
+      if head then mine[#mine + 1] = lane_of(names[from + i - 1], head) end
     end
   end
+  table.sort(mine, function(a, b) return a.head < b.head end)
+  return mine
+end
+
+-- The lanes that this pod serves, in the order of what `lanes` says of their first task (never later than it is), and names of
+-- others that hold tasks; `made` are lanes that this call has filled.
+local function open_lanes(capabilities, made)
+  local rows, mine, others = redis.call('ZRANGE', T .. 'lanes', 0, LANES - 1, 'WITHSCORES'), {}, {}
+  for _, name in ipairs(made) do
+    if not serves(capabilities, name) then others[#others + 1] = name end
+  end
+  for i = 1, #rows, 2 do
+    if serves(capabilities, rows[i]) then mine[#mine + 1] = lane_of(rows[i], rows[i + 1]) else others[#others + 1] = rows[i] end
+  end
+  if #rows == 2 * LANES then mine = named_lanes(capabilities) end
   return mine, others
 end
 
--- The lane whose first task is due first, and the head of the next one: up to there the first may be read alone.
-local function best_of(lanes)
-  local best, bound
-  for _, lane in ipairs(lanes) do
+-- The lane whose first task is due first, and the head of the next one: up to there the first may be read alone. Lanes after
+-- the first `opened` have not been read; no task in them is due before the first of them says.
+local function best_of(lanes, opened)
+  local best, bound = nil, math.huge
+  for i = 1, math.min(opened + 2, #lanes) do
+    local lane = lanes[i]
     if lane.head and (not best or lane.head < best.head) then
       if best then bound = best.head end
       best = lane
-    elseif lane.head and (not bound or lane.head < bound) then
+    elseif lane.head and lane.head < bound then
       bound = lane.head
     end
   end
-  return best, bound or math.huge
+  return best, bound
 end
 
 local function advance(lane, want)
   lane.at = lane.at + 2
   if lane.at > #lane.rows then
-    lane.rows = redis.call('ZRANGE', lane.key, lane.from, lane.from + want - 1, 'WITHSCORES')
+    local count = lane.from == 0 and want or LOOK / 4
+    lane.rows = redis.call('ZRANGE', lane.key, lane.from, lane.from + count - 1, 'WITHSCORES')
     lane.from, lane.at = lane.from + #lane.rows / 2, 1
   end
   lane.head = tonumber(lane.rows[lane.at + 1])
@@ -60,11 +85,14 @@ local function take(entry, lane, priority, pod, claim)
 end
 
 local function collect(lanes, pod, op, want)
-  local refs, claims, looked = {}, {}, 0
-  for _, lane in ipairs(lanes) do advance(lane, want) end
+  local refs, claims, looked, opened = {}, {}, 0, 0
   while #claims < want and looked < LOOK do
-    local lane, bound = best_of(lanes)
+    local lane, bound = best_of(lanes, opened)
     if not lane then break end
+    if lane == lanes[opened + 1] then
+      opened = opened + 1
+      advance(lane, want)
+    end
     while lane.head and lane.head <= bound and #claims < want and looked < LOOK do
       looked = looked + 1
       local entry = lane.rows[lane.at]
@@ -74,19 +102,17 @@ local function collect(lanes, pod, op, want)
       advance(lane, want)
     end
   end
-  return refs, claims
+  return refs, claims, opened
 end
 
-local function write_lanes(lanes)
+-- Writes what was taken from the lanes that were opened. Answers those of all that still hold tasks.
+local function write_lanes(lanes, opened)
   local left = {}
-  for _, lane in ipairs(lanes) do
+  for i, lane in ipairs(lanes) do
     if #lane.taken > 0 then redis.call('ZREM', lane.key, unpack(lane.taken)) end
-    if lane.head then
-      left[#left + 1] = lane.name
-      redis.call('ZADD', T .. 'lanes', digits(lane.head), lane.name)
-    else
-      redis.call('ZREM', T .. 'lanes', lane.name)
-    end
+    if lane.head then left[#left + 1] = lane.name end
+    if i <= opened and lane.head then redis.call('ZADD', T .. 'lanes', digits(lane.head), lane.name)
+    elseif i <= opened then redis.call('ZREM', T .. 'lanes', lane.name) end
   end
   return left
 end
@@ -102,14 +128,16 @@ local function write_leases(refs, pod, ttl)
   redis.call('ZADD', T .. 'claims:' .. pod, unpack(scored))
 end
 
--- Claims up to `want` tasks; nil where the pod's capabilities are not known (any more). A pod that got fewer is idle.
-local function claim_ready(pod, digest, op, want, ttl)
-  local capabilities = redis.call('GET', T .. 'capabilities:' .. digest)
-  if not capabilities then return nil, {} end
-  local lanes, left = open_lanes(capabilities)
-  local refs, claims = collect(lanes, pod, op, want)
+-- Claims up to `want` tasks; nil where the pod, or what it can do, is not known (any more): nobody would reap it. Answers the
+-- lanes too that still hold tasks, this pod's first.
+local function claim_ready(pod, digest, op, want, ttl, made)
+  local capabilities = redis.call('ZSCORE', T .. 'pods', pod) and redis.call('GET', T .. 'capabilities:' .. digest)
+  if not capabilities then return nil, made end
+  local lanes, others = open_lanes(capabilities, made)
+  local refs, claims, opened = collect(lanes, pod, op, want)
   write_book()
-  for _, lane in ipairs(write_lanes(lanes)) do left[#left + 1] = lane end
+  local left = write_lanes(lanes, opened)
+  for _, lane in ipairs(others) do left[#left + 1] = lane end
   write_leases(refs, pod, ttl)
   return claims, left
 end
