@@ -20,8 +20,9 @@ from typing import Any, Protocol
 from pydantic import JsonValue
 
 from engine.errors import StorageError
-from engine.events import AttemptFinished, LoopFailed, PodDraining, PodStopped, Publisher
+from engine.events import AttemptFinished, LoopFailed, PodDraining, PodStopped, Publisher, RunFinished
 from engine.outcome import Failed, Outcome, Sleeping
+from engine.states import RunState
 from scheduler.attempt import Attempt
 from scheduler.claimer import Claimer
 from scheduler.executor import Executor
@@ -130,6 +131,7 @@ class Pod:
 
     def _wire(self, number: int) -> None:
         partition = self._store.partitions[number]
+        partition.on_run_ended = lambda run_id, state: self._publisher.publish(RunFinished(run_id=run_id, state=RunState(state)))
         timers = Timers(partition, self._clock)
         passer = Passer(partition, timers)
         timers.on_slices = passer.add

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -100,6 +100,8 @@ class Partition:
     def __init__(self, client: redis.asyncio.Redis, inbox: redis.asyncio.Redis, keys: Keys, address: str, graphs: GraphCache) -> None:
         self._client, self._inbox, self.keys, self._address = client, inbox, keys, address
         self.graphs = graphs
+        self.on_run_ended: Callable[[str, str], None] | None = None
+        """Hears run id and state of each run that a call of this pod has ended; a repeated call may say it again."""
 
     async def _call(self, name: str, *args: Argument) -> Answer:
         with translated(self._address):
@@ -114,11 +116,14 @@ class Partition:
         args: list[Argument] = [op, who.pod_id, who.capabilities_digest, want, who.ttl_ms, len(ended)]
         for end in ended:
             args += (end.ref, end.outcome, end.delay_ms, end.line, end.payload, end.passed, end.edges)
-        return _settled(await self._call("commit", *args))
+        answer = await self._call("commit", *args)
+        self._tell_ended(answer[4:])
+        return _settled(answer)
 
     async def pass_on(self, run_id: str, index: str, start: int, following: int | None, edges: str) -> tuple[str, bool]:
         """Tells one slice of successors. Answers `OK`, `STALE` or `TERMINAL`, and whether there are slices due from it."""
         answer = await self._call("pass_on", run_id, index, start, "" if following is None else following, edges)
+        self._tell_ended(answer[2:] if answer[0] == "OK" else [])
         return answer[0], answer[0] == "OK" and bool(answer[1])
 
     async def sweep(self, run_id: str, start: int, following: int | None, entries: str) -> str:
@@ -128,6 +133,7 @@ class Partition:
     async def fire_timers(self, limit: int = 200) -> tuple[list[tuple[str, str, int]], float | None, int]:
         """Fires what is due. Answers slices for this pod to pass on (run, index, offset), seconds to the next timer, and how many fired."""
         answer = await self._call("fire_timers", limit)
+        self._tell_ended(answer[4:])
         slices = [(run_id, index, int(start)) for run_id, index, start in (text.split(" ") for text in answer[1])]
         return slices, None if answer[2] < 0 else answer[2] / 1000, answer[3]
 
@@ -135,7 +141,13 @@ class Partition:
         """Puts back what dead pods held. Answers how many were put back, how many failed for good, and seconds until the next deadline;
         None where this pod has no right to judge."""
         answer = await self._call("reap", who.pod_id, who.ttl_ms, max_lost, limit)
+        self._tell_ended(answer[5:])
         return None if answer[0] == "GRACE" else (answer[1], answer[2], answer[3] / 1000)
+
+    def _tell_ended(self, ended: Sequence[Sequence[str]]) -> None:
+        for run_id, state in (text.split(" ") for texts in ended for text in texts):
+            if self.on_run_ended is not None:
+                self.on_run_ended(run_id, state)
 
     async def release(self, who: Identity, refs: Sequence[str], *, leave: bool = False) -> list[str]:
         """Gives claims back uncharged; a pod that leaves signs off with the last call."""

@@ -7,7 +7,8 @@
 -- Members: "retry run index flags priority lane", "sleep run index flags", "edges run index offset", "sweep run offset",
 --   "forget run"
 -- ARGV[1] how many at most
--- RETURNS {"OK", {"run index offset", ...} slices for this pod to pass on, or to sweep where the index is "sweep", ms until the next timer or -1, fired}
+-- RETURNS {"OK", {"run index offset", ...} slices for this pod to pass on, or to sweep where the index is "sweep",
+--   ms until the next timer or -1, fired, {"run state", ...} runs that ended}
 local due = redis.call('ZRANGEBYSCORE', T .. 'timers', '-inf', now, 'LIMIT', 0, ARGV[1])
 local slices, forgotten, fired = {}, {}, 0
 
@@ -60,4 +61,4 @@ end
 if fired > 0 then write_and_wake() end
 if #forgotten > 0 then redis.call('ZREM', T .. 'runs', unpack(forgotten)) end
 local next_timer = redis.call('ZRANGE', T .. 'timers', 0, 0, 'WITHSCORES')
-return {'OK', slices, next_timer[2] and math.max(0, tonumber(next_timer[2]) - now) or -1, fired}
+return {'OK', slices, next_timer[2] and math.max(0, tonumber(next_timer[2]) - now) or -1, fired, ended_runs}

@@ -6,7 +6,7 @@
 --   waiting:<digest> zset, capabilities:<digest>, inbox:<pod> list
 -- ARGV[1] run id   ARGV[2] index, or "root" for the run's first tasks   ARGV[3] offset of the slice   ARGV[4] next offset, '' for the last
 -- ARGV[5] edges of the slice
--- RETURNS {"OK", cascades 0|1} | {"STALE"}: another pod passed this slice | {"TERMINAL", state}
+-- RETURNS {"OK", cascades 0|1, {"run state", ...} runs that ended} | {"STALE"}: another pod passed this slice | {"TERMINAL", state}
 local id, index, member = ARGV[1], ARGV[2], 'edges ' .. ARGV[1] .. ' ' .. ARGV[2] .. ' ' .. ARGV[3]
 if not redis.call('ZSCORE', T .. 'timers', member) then return {'STALE'} end
 local run = open_run(id)
@@ -20,4 +20,4 @@ pass_edges(run, index, succeeded, ARGV[5])
 if ARGV[4] ~= '' then set_timer(now + 2000, 'edges ' .. id .. ' ' .. index .. ' ' .. ARGV[4]) end
 local cascades = run.cascades and 1 or 0
 write_and_wake()
-return {'OK', cascades}
+return {'OK', cascades, ended_runs}

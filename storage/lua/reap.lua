@@ -6,7 +6,8 @@
 --   run:<id>:graph list, idempotency:<digest>, timers zset, lane:<queue>/<function> zset, lanes zset, waiting zset,
 --   waiting:<digest> zset, capabilities:<digest>
 -- ARGV[1] this pod   ARGV[2] its TTL ms   ARGV[3] max_lost   ARGV[4] claims looked at, at most
--- RETURNS {"OK", put back, failed, ms until the next deadline, cascades} | {"GRACE"}: this pod's own deadline has passed, so Redis was
+-- RETURNS {"OK", put back, failed, ms until the next deadline, cascades,
+--   {"run state", ...} runs that ended} | {"GRACE"}: this pod's own deadline has passed, so Redis was
 --   away or its clock jumped; nobody is judged
 local CAP = 120000
 local mine = tonumber(redis.call('ZSCORE', T .. 'pods', ARGV[1]) or 0)
@@ -63,4 +64,4 @@ write_and_wake()
 if unread > 0 then wake(redis.call('ZRANGE', T .. 'lanes', 0, 63)) end
 for _, id in ipairs(stopped) do tell_everyone('stop ' .. id) end
 local next_deadline = redis.call('ZRANGE', T .. 'pods', 0, 0, 'WITHSCORES')
-return {'OK', put_back, failed, math.max(0, tonumber(next_deadline[2]) - now), failed > 0 and 1 or 0}
+return {'OK', put_back, failed, math.max(0, tonumber(next_deadline[2]) - now), failed > 0 and 1 or 0, ended_runs}

@@ -1,6 +1,7 @@
 -- book: a unit of work. Scripts read runs and records through it, change them in memory, and write_book() writes
 -- everything once at the end. Lua does not roll back, so nothing is written before the last check has passed.
 local COUNTED = {'ready', 'running', 'waiting', 'succeeded', 'failed', 'skipped'}
+local ended_runs = {}  -- "run state" of each run that this call has ended
 local runs, new_ready, new_timers, old_timers, old_leases, old_claims = {}, {}, {}, {}, {}, {}
 
 -- The run as the book knows it; state is nil for a run that does not exist (any more).
@@ -107,7 +108,10 @@ local function write_run(run)
     end_run(run, run.hard_failures > 0 and 'failed' or 'succeeded',
             run.hard_failures > 0 and run.hard_failures .. ' task(s) failed' or nil)
   end
-  if run.ended then event(run, 'run_' .. run.state, nil, nil, nil, run.reason) end
+  if run.ended then
+    event(run, 'run_' .. run.state, nil, nil, nil, run.reason)
+    ended_runs[#ended_runs + 1] = run.id .. ' ' .. run.state
+  end
   local fields = {}
   if run.changed or run.ended then
     for _, state in ipairs(COUNTED) do fields[#fields + 1] = state; fields[#fields + 1] = run.count[state] end

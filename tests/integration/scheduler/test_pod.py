@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from engine.events import CommitRefused, LeaseLost, RetryScheduled
+from engine.events import CommitRefused, LeaseLost, RetryScheduled, RunFinished
 from engine.states import RunState, TaskState
 from scheduler.context import TaskContext
 from tests.support.bench import Bench
@@ -54,6 +54,7 @@ async def test_a_workflow_of_parallel_and_sequential_steps_runs_in_order(bench: 
     ends = max(tasks["good"].finished_at_ms or 0, tasks["b"].finished_at_ms or 0)
     assert ends <= (tasks["add"].started_at_ms or 0)
     assert (await bench.event_types(run.run_id))[-1] == "run_succeeded"
+    assert bench.published.of(RunFinished) == [RunFinished(run_id=run.run_id, state=RunState.SUCCEEDED)]
 
 
 @pytest.mark.parametrize(("function", "error_type", "message"), [(bad, "ValueError", "no such thing"), (untrue, "ReturnedFalse", "False")])
@@ -83,6 +84,7 @@ async def test_an_exception_or_false_fails_the_task_and_the_run_and_skips_what_d
     assert message in error["message"]
     assert tasks["next"].reason == "first did not succeed"
     assert tasks["last"].reason == "next did not succeed"
+    assert bench.published.of(RunFinished) == [RunFinished(run_id=run.run_id, state=RunState.FAILED)]
 
 
 async def test_a_failed_task_is_tried_again_by_a_timer_that_holds_no_slot(bench: Bench) -> None:

@@ -50,7 +50,7 @@ async def test_a_success_makes_the_successor_ready(lab: Lab) -> None:
     assert (await pod.commit(pod.end(claim, payload='{"x": 1}'))).words == ["OK"]
     assert lab.changes(before) == merged(
         LEASE_GONE,
-        reply(old=FIRST, new="op2 [OK [OK] [] 0]"),
+        reply(old=FIRST, new="op2 [OK [OK] [] 0 []]"),
         added({"lanes": {"default/task_a": "0 t"}, "lane:default/task_a": {"R1 1 -": "0 t"}}),
         {
             "run:R1": {"running": "1 → 0", "succeeded": "0 → 1", "ready": "0 → 1"},
@@ -71,7 +71,7 @@ async def test_the_last_success_ends_the_run_and_lets_its_keys_go_after_the_rete
     assert await pod.succeed(claim) == ["OK"]
     assert lab.changes(before) == merged(
         LEASE_GONE,
-        reply(old=FIRST, new="op2 [OK [OK] [] 0]"),
+        reply(old=FIRST, new="op2 [OK [OK] [] 0 [(R1 succeeded)]]"),
         expiring(*ENDED, "idempotency:digest of k"),
         {
             "run:R1": {"running": "1 → 0", "succeeded": "0 → 1", "state": "running → succeeded", "finished": "+t", "reason": "+"},
@@ -91,7 +91,7 @@ async def test_a_failure_skips_the_successor_whose_own_are_due_as_a_slice(lab: L
     assert (settled.words, settled.cascades) == (["OK"], True)
     assert lab.changes(before) == merged(
         LEASE_GONE,
-        reply(old=FIRST, new="op2 [OK [OK] [] 1]"),
+        reply(old=FIRST, new="op2 [OK [OK] [] 1 []]"),
         {
             "run:R1": {"running": "1 → 0", "failed": "0 → 1", "skipped": "0 → 1", "hard_failures": "0 → 1"},
             "run:R1:tasks": {
@@ -115,7 +115,7 @@ async def test_a_failure_that_is_tried_again_waits_without_lease_and_is_logged(l
     ref = "op1.0 R1 0 - -3 default/task_a"
     assert lab.changes(before) == merged(
         removed({"lease:op1.0": {"value": "p1", "(until)": "t+10000"}, "claims:p1": {ref: "t"}}),
-        reply(old=f"op1 [OK [] [({ref} 1 0 T t)] 0]", new="op2 [OK [OK] [] 0]"),
+        reply(old=f"op1 [OK [] [({ref} 1 0 T t)] 0]", new="op2 [OK [OK] [] 0 []]"),
         {
             "run:R1": {"running": "1 → 0", "waiting": "0 → 1"},
             "run:R1:tasks": {"0": 'running 1 0 T t t - p1 op1.0 → waiting 1 0 T t t t+7000 p1 backoff {"type":"E"}'},
@@ -136,7 +136,7 @@ async def test_a_sleep_waits_with_its_result(lab: Lab) -> None:
     ref = "op1.0 R1 0 a 0 default/task_a"
     assert lab.changes(before) == merged(
         removed({"lease:op1.0": {"value": "p1", "(until)": "t+10000"}, "claims:p1": {ref: "t"}}),
-        reply(old=f"op1 [OK [] [({ref} 1 0 T t)] 0]", new="op2 [OK [OK] [] 0]"),
+        reply(old=f"op1 [OK [] [({ref} 1 0 T t)] 0]", new="op2 [OK [OK] [] 0 []]"),
         {
             "run:R1": {"running": "1 → 0", "waiting": "0 → 1"},
             "run:R1:tasks": {"0": "running 1 0 T t t - p1 op1.0 → waiting 1 0 T t t t+7000 p1 sleep 42"},
@@ -157,7 +157,7 @@ async def test_one_call_commits_and_claims_what_it_has_made_ready(lab: Lab) -> N
         LEASE_GONE,
         added({"lease:op2.0": {"value": "p1", "(until)": "t+10000"}, "claims:p1": {ref: "t"}}),
         added(idle("p1")),
-        reply(old=FIRST, new=f"op2 [OK [OK] [({ref} 1 0 T t)] 0]"),
+        reply(old=FIRST, new=f"op2 [OK [OK] [({ref} 1 0 T t)] 0 []]"),
         {
             "run:R1": {"succeeded": "0 → 1"},
             "run:R1:tasks": {

@@ -86,7 +86,7 @@ async def test_a_commit_to_a_cancelled_run_only_tells_that_the_attempt_has_stopp
     before = lab.raw()
     assert (await pod.commit(pod.end(claim, outcome, delay_ms=1))).words == ["TERMINAL"]
     changed = lab.changes(before)
-    assert changed.pop("reply:p1")["value"].endswith("op2 [OK [TERMINAL] [] 0]")
+    assert changed.pop("reply:p1")["value"].endswith("op2 [OK [TERMINAL] [] 0 []]")
     assert changed == {
         "run:R1": {"running": "1 → 0"},
         "run:R1:tasks": {"0": "running 1 0 T t t - p1 op1.0 → cancelled 1 0 T t t t p1 -"},
