@@ -13,17 +13,16 @@ from engine.checks import check_args, check_cycles, check_functions, check_ids
 from engine.definition import WorkflowDefinition, read_definition
 from engine.draft import Draft, draft_of
 from engine.graph import Graph, GraphTask
-from engine.limits import DEFAULT_LIMITS, Limits
+from engine.limits import DEFAULT_LIMITS, NO_LIMITS, Limits
 from engine.problems import Problems
 from engine.salvage import salvage
 
 
-def compile_definition(
-    definition: WorkflowDefinition, *, functions: Collection[str] | None = None, limits: Limits = DEFAULT_LIMITS
-) -> Graph:
+def compile_definition(definition: WorkflowDefinition, *, functions: Collection[str] | None = None, limits: Limits = NO_LIMITS) -> Graph:
     """The graph of a definition.
 
-    `functions` are the names that tasks may call; None does not ask (a stored definition is compiled again on a pod that may know fewer).
+    `functions` are the names that tasks may call; None does not ask. Neither functions nor limits are asked for a stored definition: it is
+    compiled again on pods that may know fewer and be given narrower ones.
     Raises DefinitionError with all problems, their pointers as in the posted document.
     """
     problems = Problems()

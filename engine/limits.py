@@ -38,3 +38,17 @@ class Limits:
 
 
 DEFAULT_LIMITS = Limits()
+
+_BOUNDLESS = 2**63
+NO_LIMITS = Limits(
+    body_bytes=_BOUNDLESS,
+    other_body_bytes=_BOUNDLESS,
+    depth=_BOUNDLESS,
+    containers=_BOUNDLESS,
+    tasks=_BOUNDLESS,
+    edges=_BOUNDLESS,
+    nesting=_BOUNDLESS,
+    args_bytes=_BOUNDLESS,
+    result_bytes=_BOUNDLESS,
+)
+"""For a definition that was accepted before: the pod that took it may have been given wider limits than the one that reads it."""

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from engine.definition import Step, TaskItem, TaskSpec
+from engine.definition import NO_RETRY, Step, TaskItem, TaskSpec
 from engine.limits import ID_CHARS, Limits
 from engine.problems import Problems
 
@@ -40,7 +40,7 @@ def lay_out(steps: list[Step], limits: Limits, problems: Problems) -> Layout:
         if not isinstance(item, Step):
             plain = isinstance(item, str)
             if isinstance(item, str):
-                item = named.get(item) or named.setdefault(item, TaskSpec.model_construct(task=item))
+                item = named.get(item) or named.setdefault(item, _plain_task(item))
             index = (len(layout.specs),)
             layout.specs.append(item)
             layout.pointers.append(pointer)
@@ -54,6 +54,11 @@ def lay_out(steps: list[Step], limits: Limits, problems: Problems) -> Layout:
 
     _in_sequence((place(step, f"/steps/{position}", 1) for position, step in enumerate(steps)), layout)
     return layout
+
+
+def _plain_task(function: str) -> TaskSpec:
+    """A task that is nothing but its function. Defaults that are made are given: pydantic would look at each factory's signature first."""
+    return TaskSpec.model_construct(_fields_set={"task"}, task=function, args={}, depends_on=[], retry=NO_RETRY)
 
 
 def _in_sequence(placed: Iterator[tuple[Indices, Indices]], layout: Layout) -> tuple[Indices, Indices]:

@@ -10,6 +10,7 @@ import socket
 import sys
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager
+from io import TextIOWrapper
 
 import uvicorn
 from fastapi import FastAPI
@@ -45,8 +46,12 @@ CONNECTIONS = 5000
 
 
 def serve(settings: Settings) -> int:
-    """Runs a pod until it is told to stop, and answers its exit status: 0, or 2 where its settings cannot work."""
+    """Runs a pod until it is told to stop, and answers its exit status: 0; 2 where its settings cannot work, 1 where its data cannot."""
     writer = logging.configure(settings.log_level, settings.log_format)
+    out = sys.stdout
+    if isinstance(out, TextIOWrapper):
+        # Line by line, into a pipe or a file too: what tasks print is seen when it happens, and not lost with a kill.
+        out.reconfigure(line_buffering=True)
     tune_garbage_collector()
     embedded: EmbeddedValkey | None = None
     try:
@@ -63,7 +68,7 @@ def serve(settings: Settings) -> int:
         sys.stderr.write(f"peerflow cannot start:\n{error}\n")
         return EXIT_CONFIG
     except StorageError as error:
-        # The embedded server cannot start, or its data cannot be read: nothing that waiting would mend.
+        # The embedded server cannot start, or the data make no sense: nothing that waiting would mend.
         sys.stderr.write(f"peerflow cannot start: {error}\n")
         return EXIT_STORAGE
     finally:
@@ -128,10 +133,11 @@ class Service:
         self._pod: Pod | None = None
         self._told_to_stop = asyncio.Event()
         self._away_since: float | None = None
-        self._problem: ConfigError | None = None
+        self._not_yet = f"no answer from {self._store.address} yet"
+        self._problem: Exception | None = None
 
     async def run(self, listener: socket.socket) -> int:
-        """Serves on the socket until a signal, drains, and stops. Raises ConfigError where the server must not be used."""
+        """Serves on the socket until a signal, drains, and stops. Raises what kept the pod from starting: ConfigError, StorageCorrupt."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._told_to_stop.set)
@@ -186,13 +192,15 @@ class Service:
             await self._store.close()
 
     async def _start(self, listener: socket.socket) -> None:
-        """Waits for storage, however long that takes, and starts the scheduler."""
         try:
-            inspection = await until_answered(self._store.prepare, on_failure=self._storage_away)
-        except ConfigError as error:
+            await self._start_pod(listener)
+        except Exception as error:  # noqa: BLE001  # `run` raises it: a pod that cannot start must not look like one that waits
             self._problem = error
             self._told_to_stop.set()
-            return
+
+    async def _start_pod(self, listener: socket.socket) -> None:
+        """Waits for storage, however long that takes, and starts the scheduler."""
+        inspection = await until_answered(self._store.prepare, on_failure=self._storage_away)
         self._storage_there()
         logging.LOGGER.info("listening on http://%s:%d", *listener.getsockname()[:2])
         for warning in (*inspection.warnings, *self._settings.warnings()):
@@ -232,6 +240,7 @@ class Service:
                     self._storage_away(error)
 
     def _storage_away(self, error: StorageError) -> None:
+        self._not_yet = f"storage cannot be used yet: {error}"
         if self._away_since is None:
             self._away_since = asyncio.get_running_loop().time()
             self._publisher.publish(StorageLost(pod_id="", address=self._store.address, error=str(error)))
@@ -245,6 +254,6 @@ class Service:
         if self._told_to_stop.is_set():
             return False, "the pod is draining", {}
         if self._pod is None:
-            return False, f"no answer from {self._store.address} yet", {}
+            return False, self._not_yet, {}
         readiness = self._pod.readiness()
         return readiness.ready, readiness.reason, readiness.detail

@@ -145,7 +145,8 @@ class Settings(BaseSettings):
         _MIB, "largest body of any other request", "a number of bytes from 1024 to 268435456", ge=1024, le=256 * _MIB
     )
     limit_depth: int = _setting(64, "how deep JSON may nest", "a number from 8 to 200", ge=8, le=200)
-    limit_tasks: int = _setting(100_000, "tasks of one definition", "a number from 1 to 1000000", ge=1, le=1_000_000)
+    # 2^17: scripts count a task's predecessors, which are fewer than the tasks, in 17 bits (storage/lua/lib/flow.lua).
+    limit_tasks: int = _setting(100_000, "tasks of one definition", "a number from 1 to 131072", ge=1, le=131_072)
     limit_edges: int = _setting(1_000_000, "dependencies of one definition", "a number from 1 to 10000000", ge=1, le=10_000_000)
     limit_nesting: int = _setting(32, "how deep steps may nest", "a number from 1 to 64", ge=1, le=64)
     limit_args_bytes: int = _setting(262_144, "arguments of one task", "a number of bytes from 64 to 16777216", ge=64, le=16 * _MIB)

@@ -1,6 +1,6 @@
 """Waits for messages to this pod: `ready` (there are tasks), `due` (slices to pass on), `stop <run id>` (that run has ended).
 
-An idle pod costs one blocking read. Messages may be lost with a connection; so after each error, and after 20 s without any, the pod
+An idle pod costs one blocking read. Messages may be lost with a connection; so after each error, and after 30 s without any, the pod
 looks for itself.
 """
 

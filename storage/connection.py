@@ -32,6 +32,7 @@ from redis.exceptions import (
 from redis.retry import Retry
 
 from engine.errors import ConfigError, StorageCorrupt, StorageRefused, StorageUnavailable
+from storage.script_client import ScriptClient
 
 SCHEMES = ("redis", "rediss", "unix")
 REFUSED = ("OOM", "MISCONF", "NOREPLICAS", "NOPERM", "NOAUTH", "WRONGPASS")
@@ -72,7 +73,7 @@ def open_client(url: str, *, timeout_seconds: float, connections: int, wait_seco
         max_connections=connections,
         client_name="peerflow",
     )
-    return redis.asyncio.Redis.from_pool(pool)
+    return ScriptClient(pool, connections=connections, timeout_seconds=timeout_seconds, wait_seconds=wait_seconds)
 
 
 def open_blocking_client(url: str, *, timeout_seconds: float) -> redis.Redis:

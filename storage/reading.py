@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Awaitable, Sequence
 from typing import Any, cast
 
 import redis.asyncio
 
 from engine.errors import RunNotFound, TaskNotFound
-from engine.ids import partition_of
+from engine.ids import is_run_id, partition_of
 from engine.states import RunState
 from storage.connection import translated
 from storage.graphs import RunGraph
@@ -24,6 +25,8 @@ from storage.views import AttemptView, EventView, FunctionView, PodView, RunPage
 SCAN_ROWS = 200
 SCAN_LIMIT = 2_000
 """Runs that one call looks at when it filters; the cursor goes on from there."""
+CURSOR = re.compile(r"([0-9]{1,15})\.(.{36})")
+"""Created ms and id of the last run that was looked at."""
 FIELDS = (
     "state", "created", "started", "finished", "total", "name", "labels", "priority", "on_failure", "reason",
     "ready", "running", "waiting", "succeeded", "failed", "skipped",
@@ -38,10 +41,9 @@ class RunReader:
 
     def partition_for(self, run_id: str) -> Partition:
         """The partition that holds a run; raises RunNotFound for what is no run id at all."""
-        try:
-            return self.partitions[partition_of(run_id, len(self.partitions))]
-        except ValueError:
-            raise RunNotFound(run_id) from None
+        if not is_run_id(run_id):
+            raise RunNotFound(run_id)
+        return self.partitions[partition_of(run_id, len(self.partitions))]
 
     async def get_run(self, run_id: str) -> RunView:
         """The run without its tasks. Raises RunNotFound."""
@@ -115,8 +117,9 @@ class RunReader:
         looked = 0
         while looked < SCAN_LIMIT:
             ids, exhausted = await self._newest(place, after_ms, before_ms)
+            looked += len(ids)
             for run in await self._runs(ids):
-                looked, place = looked + 1, (run.created_at_ms, run.run_id)
+                place = run.created_at_ms, run.run_id
                 if _matches(run, status, name, label):
                     page.append(run)
                 if len(page) == limit:
@@ -169,14 +172,26 @@ class RunReader:
         """Up to SCAN_ROWS (created, id) behind `place` over all partitions, newest first, and whether that was all."""
         upper = str(place[0]) if place else f"({before_ms}" if before_ms is not None else "+inf"
         lower = f"({after_ms}" if after_ms is not None else "-inf"
+        wanted = SCAN_ROWS + 1
+        while True:
+            rows = await self._rows(upper, lower, wanted)
+            # Of a partition with more rows than were asked for, those behind its last one are not known: nothing older may be told yet.
+            cut = [row[-1] for row in rows if len(row) == wanted]
+            behind = sorted((entry for row in rows for entry in row if place is None or entry < place), reverse=True)
+            told = [entry for entry in behind if entry >= max(cut)] if cut else behind
+            if told or not cut:
+                return told[:SCAN_ROWS], not cut and len(told) <= SCAN_ROWS
+            # More runs of one millisecond than rows.
+            wanted *= 2
+
+    async def _rows(self, upper: str, lower: str, count: int) -> list[list[tuple[int, str]]]:
+        """For each partition its newest (created, id) between two scores."""
         with translated(self.address):
             pipeline = self._client.pipeline(transaction=False)
             for partition in self.partitions:
-                pipeline.zrevrangebyscore(partition.keys.runs, upper, lower, start=0, num=SCAN_ROWS + 1, withscores=True)
+                pipeline.zrevrangebyscore(partition.keys.runs, upper, lower, start=0, num=count, withscores=True)
             rows = cast("list[list[tuple[str, float]]]", await pipeline.execute())
-        merged = sorted(((int(score), run_id) for row in rows for run_id, score in row), reverse=True)
-        behind = [entry for entry in merged if place is None or entry < place]
-        return behind[:SCAN_ROWS], len(behind) <= SCAN_ROWS and all(len(row) <= SCAN_ROWS for row in rows)
+        return [[(int(score), run_id) for run_id, score in row] for row in rows]
 
     async def _runs(self, ids: Sequence[tuple[int, str]]) -> list[RunView]:
         if not ids:
@@ -220,8 +235,10 @@ def _found(run_id: str, row: RunRow) -> RunView:
 def _parse_cursor(cursor: str | None) -> tuple[int, str] | None:
     if cursor is None:
         return None
-    created, _, run_id = cursor.partition(".")
-    return int(created), run_id
+    found = CURSOR.fullmatch(cursor)
+    if found is None or not is_run_id(found[2]):
+        raise ValueError(f"no page gave the cursor {cursor[:100]!r}")
+    return int(found[1]), found[2]
 
 
 def _matches(run: RunView, status: RunState | None, name: str | None, label: tuple[str, str] | None) -> bool:

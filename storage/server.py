@@ -38,14 +38,14 @@ async def inspect(client: redis.asyncio.Redis, address: str) -> Inspection:
         started = time.time()
         seconds, micros = await client.time()
         took = time.time() - started
-        fsync = await _appendfsync(client) if facts.get("aof_enabled") else ""
+        configured = await _configured(client)
     flavour = "valkey" if facts.get("server_name") == "valkey" or "valkey_version" in facts else "redis"
     version = str(facts.get("valkey_version") or facts.get("redis_version") or "0")
     policy = str(facts.get("maxmemory_policy", "unknown"))
     info = ServerInfo(
         flavour=flavour,
         version=version,
-        persistence=f"aof-{fsync}" if fsync else "snapshot" if _saves(facts) else "memory",
+        persistence=_persistence(facts, configured),
         maxmemory_policy=policy,
         latency_ms=round(took * 1000, 3),
         clock_offset_ms=round((seconds + micros / 1e6 - started - took / 2) * 1000, 3),
@@ -86,18 +86,20 @@ async def agree_on_layout(client: redis.asyncio.Redis, address: str, namespace: 
         raise ConfigError(problems)
 
 
-async def _appendfsync(client: redis.asyncio.Redis) -> str:
+async def _configured(client: redis.asyncio.Redis) -> Mapping[str, str]:
     try:
-        row = cast("Mapping[str, str]", await client.config_get("appendfsync"))
+        return cast("Mapping[str, str]", await client.config_get("appendfsync", "save"))
     except ResponseError:
-        # Managed servers and narrow ACLs do not let us look; AOF itself is known to be on.
-        return "unknown"
-    return row.get("appendfsync", "unknown")
+        # Managed servers and narrow ACLs do not let us look.
+        return {}
 
 
-def _saves(facts: Mapping[str, Any]) -> bool:
-    """A server that saves snapshots has done so, or will: it counts changes since the last one only where it may save."""
-    return bool(facts.get("rdb_saves")) or bool(facts.get("rdb_last_bgsave_time_sec", -1) != -1)
+def _persistence(facts: Mapping[str, Any], configured: Mapping[str, str]) -> str:
+    if facts.get("aof_enabled"):
+        return f"aof-{configured.get('appendfsync', 'unknown')}"
+    # Without a look at `save`: a server that has written a snapshot will write more.
+    saves = configured["save"] if "save" in configured else facts.get("rdb_saves")
+    return "snapshot" if saves else "memory"
 
 
 def _major(version: str) -> int:

@@ -32,7 +32,7 @@ INLINE_TASKS = 500
 ANSWER_SECONDS = 3.0
 """How long a caller of the API waits through a blink of the server."""
 API_CONNECTIONS = 50
-INBOX_SECONDS = 20.0
+INBOX_SECONDS = 30.0
 """How long an idle pod waits on its inbox before it looks for itself."""
 
 

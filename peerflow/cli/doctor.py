@@ -12,7 +12,7 @@ import typer
 from pydantic import JsonValue
 from rich.text import Text
 
-from engine.errors import ConfigError, PeerflowError, StorageError
+from engine.errors import ConfigError, PeerflowError, StorageError, StorageRefused
 from peerflow.cli.errors import NOT_SUCCEEDED, SUCCESS
 from peerflow.cli.options import DEFAULT_URL, Json, Url, connect
 from peerflow.cli.output import cell, own_version, print_json, stdout, table
@@ -86,7 +86,8 @@ def _version(info: ServerInfo) -> Check:
 
 def _persistence(found: str) -> Check:
     match found:
-        case "aof-always" | "aof-everysec":
+        # A managed server does not always tell how often it calls fsync.
+        case "aof-always" | "aof-everysec" | "aof-unknown":
             return Check("persistence", "ok", found)
         case "aof-no" | "snapshot":
             remedy = "a crash can lose minutes; CONFIG SET appendonly yes and appendfsync everysec bound it to a second"
@@ -98,6 +99,8 @@ def _persistence(found: str) -> Check:
 def _eviction(policy: str) -> Check:
     if policy == "noeviction":
         return Check("eviction", "ok", policy)
+    if policy == "unknown":
+        return Check("eviction", "warning", policy, "the server does not tell; maxmemory-policy must be noeviction")
     return Check("eviction", "problem", policy, "CONFIG SET maxmemory-policy noeviction: any other policy deletes runs and leases")
 
 
@@ -119,26 +122,45 @@ def _clock(offset_ms: float) -> Check:
 
 def _redis(settings: Settings) -> list[Check]:
     try:
-        address, info = asyncio.run(_ask(settings))
-    except (StorageError, ConfigError) as error:
+        address, info, refusals = asyncio.run(_ask(settings))
+    except StorageRefused as error:
+        return [Check("redis", "problem", str(error), "correct PEERFLOW_REDIS_URL, or what the server lets its user do")]
+    except StorageError as error:
         return [Check("redis", "problem", str(error), "start the server, or set PEERFLOW_REDIS_URL")]
-    return [Check("redis", "ok", address), *judge(info, settings.lease_ttl_seconds)]
+    except ConfigError as error:
+        return [Check("redis", "problem", problem) for problem in error.problems]
+    return [Check("redis", "ok", address), *judge(info, settings.lease_ttl_seconds), *(Check("data", "problem", text) for text in refusals)]
 
 
-async def _ask(settings: Settings) -> tuple[str, ServerInfo]:
-    """The server's address without a password and what it says of itself. Joins the embedded one where no URL is set, as a pod would."""
+async def _ask(settings: Settings) -> tuple[str, ServerInfo, list[str]]:
+    """The server's address without a password, what it says of itself, and why a pod would still refuse it.
+
+    Joins the embedded one where no URL is set, as a pod would.
+    """
     embedded = None if settings.redis_url else await asyncio.to_thread(EmbeddedValkey.join, settings.data_dir)
     try:
         url = embedded.url if embedded else settings.redis_url.get_secret_value() if settings.redis_url else ""
-        store = await Store.open(url, partitions=settings.partitions, namespace=settings.namespace)
+        store = Store(url, partitions=settings.partitions, namespace=settings.namespace)
         try:
             info = await store.check()
+            refusals = await _refusals(store, info)
         finally:
             await store.close()
     finally:
         if embedded is not None:
             embedded.leave()
-    return (f"embedded Valkey in {settings.data_dir}" if embedded else store.address), info
+    return (f"embedded Valkey in {settings.data_dir}" if embedded else store.address), info, refusals
+
+
+async def _refusals(store: Store, info: ServerInfo) -> list[str]:
+    """What a pod would refuse besides the version and the policy, which `judge` speaks of."""
+    if any(check.verdict == "problem" for check in (_version(info), _eviction(info.maxmemory_policy))):
+        return []
+    try:
+        await store.prepare()
+    except ConfigError as error:
+        return error.problems
+    return []
 
 
 def _python() -> Check:

@@ -11,18 +11,19 @@ from peerflow.cli.output import clean, stderr
 from peerflow.cli.pod_processes import PodProcesses, stop_with_parent
 from peerflow.settings import Settings
 
-Host = Annotated[str | None, typer.Option("--host", help="Address that the API listens on. [default: PEERFLOW_HOST or 127.0.0.1]")]
-Port = Annotated[int | None, typer.Option("--port", help="Port of the API, with --pods of the first. [default: PEERFLOW_PORT or 8000]")]
+Host = Annotated[str | None, typer.Option("--host", help="Address that the API listens on; default PEERFLOW_HOST, else 127.0.0.1.")]
+Port = Annotated[int | None, typer.Option("--port", help="Port of the API, with --pods of the first; default PEERFLOW_PORT, else 8000.")]
 RedisUrl = Annotated[
     str | None,
-    typer.Option("--redis-url", metavar="URL", help="Redis or Valkey of all pods. [default: PEERFLOW_REDIS_URL, else an embedded Valkey]"),
+    typer.Option("--redis-url", metavar="URL", help="Redis or Valkey of all pods; default PEERFLOW_REDIS_URL, else an embedded Valkey."),
 ]
 Tasks = Annotated[
-    list[str] | None, typer.Option("--tasks", metavar="MODULE", help="Module with task functions; may be given several times.")
+    list[str] | None,
+    typer.Option("--tasks", metavar="MODULE", help="Module with task functions; may be given several times; default PEERFLOW_TASKS."),
 ]
 Pods = Annotated[int, typer.Option("--pods", min=1, max=64, help="Pods on this machine, each a process with a port of its own.")]
 Concurrency = Annotated[
-    int | None, typer.Option("--concurrency", help="Attempts that a pod runs at once. [default: PEERFLOW_CONCURRENCY or 100]")
+    int | None, typer.Option("--concurrency", help="Attempts that a pod runs at once; default PEERFLOW_CONCURRENCY, else 100.")
 ]
 Demo = Annotated[bool, typer.Option("--demo", metavar="", hidden=True, help="Also run the example workflow and show its progress.")]
 StopWithParent = Annotated[bool, typer.Option("--stop-with-parent", metavar="", hidden=True, help="Stop when standard input ends.")]

@@ -37,7 +37,7 @@ def print_tasks(console: Console, tasks: Sequence[Task]) -> None:
         return
     rows = table("task", "function", "status", "attempts", "took", "pod", "result", right=("attempts", "took"), long=("function", "result"))
     for task in tasks:
-        attempts = f"{task.attempts}" + (f" (+{task.lost} lost)" if task.lost else "")
+        attempts = f"{task.attempts}" + (f" ({task.lost} lost)" if task.lost else "")
         took = duration(task.duration_seconds)
         rows.add_row(cell(task.id, 50), cell(task.task, 40), state_text(task.status), attempts, took, cell(task.pod, 20), last_word(task))
     console.print(rows)

@@ -57,7 +57,7 @@ end
 local claims, left = {}, {}
 if want > 0 then
   local made = lanes_made()
-  write_book()
+  write_ready()
   claims, left = claim_ready(pod, digest, op, want, ARGV[5], made)
   if claims then wait_or_work(pod, digest, #claims < want) end
   wake(left)

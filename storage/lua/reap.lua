@@ -6,15 +6,26 @@
 --   run:<id>:graph list, idempotency:<digest>, timers zset, lane:<queue>/<function> zset, lanes zset, waiting zset,
 --   waiting:<digest> zset, capabilities:<digest>
 -- ARGV[1] this pod   ARGV[2] its TTL ms   ARGV[3] max_lost   ARGV[4] claims looked at, at most
--- RETURNS {"OK", put back, failed, ms until the next deadline, cascades,
+-- RETURNS {"OK", put back, failed, ms until somebody may be due (one TTL at most where nobody was), cascades,
 --   {"run state", ...} runs that ended} | {"GRACE"}: this pod's own deadline has passed, so Redis was
 --   away or its clock jumped; nobody is judged
 local CAP = 120000
-local mine = tonumber(redis.call('ZSCORE', T .. 'pods', ARGV[1]) or 0)
+-- The pods by deadline: first those that are dead, last those that are far ahead. Where there are very many, both ends are asked for.
+local PODS = 256
+local rows = redis.call('ZRANGE', T .. 'pods', 0, PODS - 1, 'WITHSCORES')
+local mine, dead, ahead, others = 0, {}, {}, now + tonumber(ARGV[2])
+for i = 1, #rows, 2 do
+  local deadline = tonumber(rows[i + 1])
+  if rows[i] == ARGV[1] then mine = deadline else others = math.min(others, deadline) end
+  if deadline < now and #dead < 10 then dead[#dead + 1] = rows[i]
+  elseif deadline > now + CAP then ahead[#ahead + 1] = rows[i] end
+end
+if #rows == 2 * PODS then
+  mine = tonumber(redis.call('ZSCORE', T .. 'pods', ARGV[1]) or 0)
+  ahead = redis.call('ZRANGEBYSCORE', T .. 'pods', '(' .. digits(now + CAP), '+inf', 'LIMIT', 0, 100)
+end
 if mine < now then return {'GRACE'} end
 local limit, put_back, failed, stopped = tonumber(ARGV[4]), 0, 0, {}
-local ahead = redis.call('ZRANGEBYSCORE', T .. 'pods', '(' .. digits(now + CAP), '+inf', 'LIMIT', 0, 100)
-local dead = redis.call('ZRANGEBYSCORE', T .. 'pods', '-inf', '(' .. digits(now), 'LIMIT', 0, 10)
 
 local function lose(ref, pod)
   local run, record = held(ref)
@@ -63,5 +74,5 @@ write_and_wake()
 -- A wake-up that only the dead got is given to the living.
 if unread > 0 then wake(redis.call('ZRANGE', T .. 'lanes', 0, 63)) end
 for _, id in ipairs(stopped) do tell_everyone('stop ' .. id) end
-local next_deadline = redis.call('ZRANGE', T .. 'pods', 0, 0, 'WITHSCORES')
-return {'OK', put_back, failed, math.max(0, tonumber(next_deadline[2]) - now), failed > 0 and 1 or 0, ended_runs}
+if #dead + #ahead > 0 then others = tonumber(redis.call('ZRANGE', T .. 'pods', 0, 0, 'WITHSCORES')[2]) end
+return {'OK', put_back, failed, math.max(0, others - now), failed > 0 and 1 or 0, ended_runs}

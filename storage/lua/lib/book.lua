@@ -11,10 +11,13 @@ local function open_run(id)
   local row = redis.call('HMGET', T .. 'run:' .. id, 'state', 'created', 'total', 'on_failure', 'hard_failures',
                          'ready', 'running', 'waiting', 'succeeded', 'failed', 'skipped', 'started')
   run = {id = id, key = T .. 'run:' .. id, state = row[1] or nil, created = tonumber(row[2] or 0), total = tonumber(row[3] or 0),
-         on_failure = row[4], hard_failures = tonumber(row[5] or 0), count = {}, records = {}, edges = {}, events = {}, log = {},
-         started = row[12]}
+         on_failure = row[4], hard_failures = tonumber(row[5] or 0), count = {}, stored = {hard_failures = tonumber(row[5] or nil)},
+         records = {}, edges = {}, events = {}, log = {}, started = row[12]}
   run.now = digits(now - run.created)
-  for i, state in ipairs(COUNTED) do run.count[state] = tonumber(row[5 + i] or 0) end
+  for i, state in ipairs(COUNTED) do
+    run.stored[state] = tonumber(row[5 + i] or nil)
+    run.count[state] = run.stored[state] or 0
+  end
   runs[id] = run
   return run
 end
@@ -94,6 +97,18 @@ local function write_end(run)
   if run.count.ready > 0 then set_timer(now, 'sweep ' .. run.id .. ' 0') end
 end
 
+-- The counters that are not as they are stored, as fields and values.
+local function counters(run)
+  local fields = {}
+  for _, state in ipairs(COUNTED) do
+    if run.count[state] ~= run.stored[state] then fields[#fields + 1] = state; fields[#fields + 1] = run.count[state] end
+    run.stored[state] = run.count[state]
+  end
+  if run.hard_failures ~= run.stored.hard_failures then fields[#fields + 1] = 'hard_failures'; fields[#fields + 1] = run.hard_failures end
+  run.stored.hard_failures = run.hard_failures
+  return fields
+end
+
 local function write_run(run)
   if run.changed then redis.call('HSET', run.key .. ':tasks', unpack(pairs_of(run.changed))) end
   if next(run.log) then redis.call('HSET', run.key .. ':attempts', unpack(pairs_of(run.log))) end
@@ -112,11 +127,7 @@ local function write_run(run)
     event(run, 'run_' .. run.state, nil, nil, nil, run.reason)
     ended_runs[#ended_runs + 1] = run.id .. ' ' .. run.state
   end
-  local fields = {}
-  if run.changed or run.ended then
-    for _, state in ipairs(COUNTED) do fields[#fields + 1] = state; fields[#fields + 1] = run.count[state] end
-    fields[#fields + 1] = 'hard_failures'; fields[#fields + 1] = run.hard_failures
-  end
+  local fields = (run.changed or run.ended) and counters(run) or {}
   if run.start then fields[#fields + 1] = 'started'; fields[#fields + 1] = run.started end
   if run.ended then
     for _, value in ipairs({'state', run.state, 'finished', digits(now), 'reason', run.reason or ''}) do fields[#fields + 1] = value end
@@ -127,17 +138,23 @@ local function write_run(run)
   run.changed, run.log, run.events, run.edges, run.ended, run.start = nil, {}, {}, {}, nil, nil
 end
 
--- Writes all that the book holds; the caller has finished reading and checking. What was read stays known: nobody else
--- can change it while the script runs.
-local function write_book()
-  for _, run in pairs(runs) do write_run(run) end
+-- Writes the ready queue alone: where tasks are claimed from it in this call, before the rest is written.
+local function write_ready()
   for lane, entries in pairs(new_ready) do
     redis.call('ZADD', T .. 'lane:' .. lane, unpack(entries))
     redis.call('ZADD', T .. 'lanes', 'LT', digits(entries.head), lane)
   end
+  new_ready = {}
+end
+
+-- Writes all that the book holds; the caller has finished reading and checking. What was read stays known: nobody else
+-- can change it while the script runs.
+local function write_book()
+  for _, run in pairs(runs) do write_run(run) end
+  write_ready()
   if #old_timers > 0 then redis.call('ZREM', T .. 'timers', unpack(old_timers)) end
   if #new_timers > 0 then redis.call('ZADD', T .. 'timers', unpack(new_timers)) end
   if #old_leases > 0 then redis.call('DEL', unpack(old_leases)) end
   for pod, refs in pairs(old_claims) do redis.call('ZREM', T .. 'claims:' .. pod, unpack(refs)) end
-  new_ready, new_timers, old_timers, old_leases, old_claims = {}, {}, {}, {}, {}
+  new_timers, old_timers, old_leases, old_claims = {}, {}, {}, {}
 end

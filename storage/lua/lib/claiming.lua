@@ -60,9 +60,10 @@ end
 
 local function advance(lane, want)
   lane.at = lane.at + 2
-  if lane.at > #lane.rows then
+  if lane.at > #lane.rows and not lane.whole then
     local count = lane.from == 0 and want or LOOK / 4
     lane.rows = redis.call('ZRANGE', lane.key, lane.from, lane.from + count - 1, 'WITHSCORES')
+    lane.whole = #lane.rows < 2 * count
     lane.from, lane.at = lane.from + #lane.rows / 2, 1
   end
   lane.head = tonumber(lane.rows[lane.at + 1])
@@ -132,7 +133,10 @@ end
 -- lanes too that still hold tasks, this pod's first.
 local function claim_ready(pod, digest, op, want, ttl, made)
   local capabilities = redis.call('ZSCORE', T .. 'pods', pod) and redis.call('GET', T .. 'capabilities:' .. digest)
-  if not capabilities then return nil, made end
+  if not capabilities then
+    write_book()
+    return nil, made
+  end
   local lanes, others = open_lanes(capabilities, made)
   local refs, claims, opened = collect(lanes, pod, op, want)
   write_book()

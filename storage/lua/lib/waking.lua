@@ -1,6 +1,6 @@
 -- waking: tells idle pods of tasks that nobody has taken. A pod that found nothing stands in waiting:<digest> and blocks
 -- on its inbox; the newest is woken first (it is the likeliest to live), and a second one beside it in case it is not. A pod
--- that is left alone looks for itself every 20 s: what has not been renewed for 90 s stands for pods that are gone.
+-- that is left alone looks for itself every 30 s: what has not been renewed for 90 s stands for pods that are gone.
 local function wait_or_work(pod, digest, idle)
   local key = T .. 'waiting:' .. digest
   if idle then

@@ -241,3 +241,10 @@ def test_a_user_without_a_home_needs_none(monkeypatch: pytest.MonkeyPatch) -> No
 def test_the_data_directory_follows_xdg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     assert Settings.load().data_dir == tmp_path / "peerflow"
+
+
+def test_no_limit_lets_a_task_have_more_predecessors_than_scripts_can_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PEERFLOW_LIMIT_TASKS", str(2**17))
+    assert Settings.load().limits.tasks - 1 < 2**17
+    monkeypatch.setenv("PEERFLOW_LIMIT_TASKS", str(2**17 + 1))
+    assert refused() == ["PEERFLOW_LIMIT_TASKS (131073) must be a number from 1 to 131072"]

@@ -275,6 +275,17 @@ def test_version_and_help_need_no_pod(cli: Cli, pods: FakePods) -> None:
     assert pods.requests == []
 
 
+def test_help_of_serve_names_what_each_option_is_without_it(cli: Cli) -> None:
+    text = cli("serve", "--help").out
+    for default in ("127.0.0.1", "8000", "an embedded Valkey", "PEERFLOW_TASKS", "100"):
+        assert default in text
+
+
+def test_lost_attempts_are_told_as_part_of_all_attempts(cli: Cli, pods: FakePods) -> None:
+    finished_run(pods, "succeeded", task_json("a", attempts=3, lost=2))
+    assert "3 (2 lost)" in cli("status", RUN_ID, "--wait").out
+
+
 def test_stopped_watching_says_that_the_run_goes_on(cli: Cli, pods: FakePods) -> None:
     def interrupt(_: httpx.Request) -> httpx.Response:
         raise KeyboardInterrupt

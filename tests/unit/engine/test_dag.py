@@ -6,7 +6,7 @@ import pytest
 from pydantic import JsonValue
 
 from engine.compile import compile_definition
-from engine.definition import NO_RETRY, TaskSpec, WorkflowDefinition
+from engine.definition import NO_RETRY, Step, TaskSpec, WorkflowDefinition
 from engine.errors import DefinitionError
 from engine.limits import Limits
 from tests.support.documents import FUNCTIONS, dag, edges_of, graph_of, places_of, problems_of
@@ -96,6 +96,21 @@ def test_functions_are_not_asked_for_when_none_are_given() -> None:
     assert compile_definition(definition, functions=None).tasks[0].function == "gone"
     with pytest.raises(DefinitionError, match="no function is registered"):
         compile_definition(definition, functions=FUNCTIONS)
+
+
+def test_a_stored_definition_is_compiled_on_a_pod_with_narrower_limits() -> None:
+    nested: JsonValue = "deep"
+    for _ in range(100):
+        nested = [nested]
+    args: dict[str, JsonValue] = {"nested": nested, "large": "x" * (Limits().args_bytes + 1)}
+    item: str | Step = "task_a"
+    for _ in range(Limits().nesting + 1):
+        item = Step(type="sequential", tasks=[item])
+    assert isinstance(item, Step)
+    definition = WorkflowDefinition(steps=[item, Step(type="sequential", tasks=[TaskSpec(task="task_b", args=args)])])
+    assert compile_definition(definition).order() == ["task_a", "task_b"]
+    with pytest.raises(DefinitionError, match="are more than the limit of"):
+        compile_definition(definition, limits=Limits(depth=200))
 
 
 def test_too_many_dependencies_are_refused_with_both_numbers() -> None:
