@@ -13,7 +13,7 @@ from storage.keys import Keys
 from storage.partition import Identity
 from storage.scripts import call_blocking
 
-REFS_PER_CALL = 500
+REFS_PER_CALL = 250
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,5 +11,5 @@ if run.state == 'cancelled' then return {'OK', 'cancelled'} end
 if run.state ~= 'running' then return {'TERMINAL', run.state} end
 end_run(run, 'cancelled', ARGV[2])
 write_book()
-tell_everyone('stop ' .. ARGV[1])
+tell_everyone({'stop ' .. ARGV[1]})
 return {'OK', 'cancelled'}

@@ -40,7 +40,7 @@ local function settle(ref, outcome, delay, line, payload, passed, edges)
     wait_until(run, index, record, 'sleep', delay, payload, index .. ' ' .. flags)
   else
     finish(run, index, record, outcome, payload, flags)
-    if run.ended then stopped[#stopped + 1] = run.id return 'OK' end
+    if run.ended then stopped[#stopped + 1] = 'stop ' .. run.id return 'OK' end
     pass_edges(run, index, outcome == 'succeeded', edges)
     if passed ~= '' then set_timer(now + 2000, 'edges ' .. run.id .. ' ' .. index .. ' ' .. passed) end
     if run.cascades then cascades = 1 end
@@ -64,7 +64,7 @@ if want > 0 then
 else
   write_and_wake()
 end
-for _, id in ipairs(stopped) do tell_everyone('stop ' .. id) end
+tell_everyone(stopped)
 local answer = {claims and 'OK' or 'UNREGISTERED', words, claims or {}, cascades, ended_runs}
 remember(pod, op, answer)
 return answer

@@ -38,5 +38,5 @@ event(run, 'run_created')
 pass_edges(run, 'root', true, ARGV[11])
 if ARGV[12] ~= '' then set_timer(now, 'edges ' .. id .. ' root ' .. ARGV[12]) end
 write_and_wake()
-if ARGV[12] ~= '' then tell_everyone('due') end
+if ARGV[12] ~= '' then tell_everyone({'due'}) end
 return {'OK', digits(now), 'running'}

@@ -26,7 +26,7 @@ for i = 7, #ARGV do
 end
 local put_back, unheard_ops = 0, {}
 if unheard > 0 and redis.call('ZCARD', T .. 'claims:' .. pod) > #kept then
-  for _, ref in ipairs(redis.call('ZRANGEBYSCORE', T .. 'claims:' .. pod, '-inf', '(' .. ARGV[3], 'LIMIT', 0, #kept + 500)) do
+  for _, ref in ipairs(redis.call('ZRANGEBYSCORE', T .. 'claims:' .. pod, '-inf', '(' .. ARGV[3], 'LIMIT', 0, #kept + 150)) do
     local run, record = held(ref)
     if not listed[ref] then
       if record then

@@ -44,7 +44,7 @@ local function lose(ref, pod)
   event(run, 'failed', index, record.attempt, pod, 'Lost')
   finish(run, index, record, 'failed', '{"type":"Lost","message":"the pod that ran this task died or was cut off ' .. record.lost ..
          ' times; max_lost is ' .. ARGV[3] .. '","traceback":null}', flags)
-  if run.ended then stopped[#stopped + 1] = run.id else set_timer(now, 'edges ' .. run.id .. ' ' .. index .. ' 0') end
+  if run.ended then stopped[#stopped + 1] = 'stop ' .. run.id else set_timer(now, 'edges ' .. run.id .. ' ' .. index .. ' 0') end
 end
 
 local gone, later = {}, {}
@@ -73,6 +73,6 @@ if #gone > 0 then stop_waiting(gone) end
 write_and_wake()
 -- A wake-up that only the dead got is given to the living.
 if unread > 0 then wake(redis.call('ZRANGE', T .. 'lanes', 0, 63)) end
-for _, id in ipairs(stopped) do tell_everyone('stop ' .. id) end
+tell_everyone(stopped)
 if #dead + #ahead > 0 then others = tonumber(redis.call('ZRANGE', T .. 'pods', 0, 0, 'WITHSCORES')[2]) end
 return {'OK', put_back, failed, math.max(0, others - now), failed > 0 and 1 or 0, ended_runs}

@@ -1,7 +1,8 @@
 """All keys of a partition: exactly as they are, to show that a call changed nothing; and in words, to show what it changed.
 
-In words, run ids are R1, R2, … in the order of their creation, digests have names, claim ids say their operation and number, and an instant is `t` where it is
-the time of one of the test's calls, `t+2000` where it is 2,000 ms after one: whatever lies at any other time is shown as it is, and so differs.
+In words, run ids are R1, R2, … in the order of their creation, digests have names, claim ids say their operation and number. An instant
+is `t` where it is the time of one of the test's calls, `t+2000` where it is 2,000 ms after one: whatever lies at any other time is shown
+as it is, and so differs.
 """
 
 # redis-py does not annotate its **kwargs.
@@ -39,14 +40,12 @@ def read_keys(client: redis.Redis, prefix: str) -> Raw:
         for name in names:
             pipeline.type(name)
             pipeline.execute_command("PEXPIRETIME", name)
-        facts = cast("list[Any]", pipeline.execute())
+        facts = pipeline.execute()
         for name, kind in zip(names, facts[::2], strict=True):
             command, args = READERS[kind]
             pipeline.execute_command(command, name, *args)
         values = cast("list[Value]", pipeline.execute())
-    return {
-        name.decode().removeprefix(prefix): (value, until) for name, until, value in zip(names, facts[1::2], values, strict=True)
-    }
+    return {name.decode().removeprefix(prefix): (value, until) for name, until, value in zip(names, facts[1::2], values, strict=True)}
 
 
 def changes(before: Shown, after: Shown) -> Shown:
@@ -101,7 +100,9 @@ class Narrator:
     def named(self, text: str) -> str:
         for long, name in self.names.items():
             text = text.replace(long, name)
-        return re.sub(r"0{26}(\d{4})([0-9a-f]{2})?", lambda found: f"op{int(found[1])}" + (f".{int(found[2], 16)}" if found[2] else ""), text)
+        return re.sub(
+            r"0{26}(\d{4})([0-9a-f]{2})?", lambda found: f"op{int(found[1])}" + (f".{int(found[2], 16)}" if found[2] else ""), text
+        )
 
     def _fields(self, key: str, value: Value, created: Mapping[str, int]) -> dict[str, str]:
         match value:
@@ -109,7 +110,7 @@ class Narrator:
                 return {"value": self._string(key, value)}
             case dict():
                 base = created.get(key.split(":")[1], 0)
-                kind = key.count(":") == 1 and "run" or key.rsplit(":", 1)[1]
+                kind = (key.count(":") == 1 and "run") or key.rsplit(":", 1)[1]
                 return {field.decode(): self._field(kind, field.decode(), text.decode(), base) for field, text in value.items()}
             case _ if key.endswith(":graph"):
                 return {str(place): "a part of the definition" for place in range(1, len(value) + 1)}
@@ -129,7 +130,7 @@ class Narrator:
 
     def _answer(self, packed: bytes) -> str:
         def told(part: Any) -> str:
-            return f"[{' '.join(map(told, part))}]" if isinstance(part, list) else self._claim(self._text(part))
+            return f"[{' '.join(map(told, cast('list[Any]', part)))}]" if isinstance(part, list) else self._claim(self._text(part))
 
         return told(cast("list[Any]", self._client.eval(UNPACK, 0, packed)))
 

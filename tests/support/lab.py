@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Self, cast
 
@@ -32,7 +32,7 @@ FUNCTIONS = ("task_a", "task_b", "task_c", "echo", "sleep")
 Slice = tuple[str, str, int]
 
 
-def dag(*, on_failure: str = "continue", **depends_on: str | dict[str, Any]) -> dict[str, JsonValue]:
+def dag(*, on_failure: str = "continue", **depends_on: str | Mapping[str, Any]) -> dict[str, JsonValue]:
     """A DAG of `task_a`s: each argument is a task id, its value the ids that it depends on, or a whole task."""
     tasks: dict[str, Any] = {
         task_id: {"task": "task_a", "depends_on": given.split()} if isinstance(given, str) else {"task": "task_a", **given}
@@ -43,9 +43,11 @@ def dag(*, on_failure: str = "continue", **depends_on: str | dict[str, Any]) -> 
 
 def fan(width: int, *, joined: bool = True, **fields: Any) -> dict[str, JsonValue]:
     """1 → width → 1 (or without the last one): `first`, `m0` …, `last`."""
-    middle = {f"m{number}": {"task": "task_a", "depends_on": ["first"]} for number in range(width)}
-    last: dict[str, Any] = {"last": {"task": "task_a", "depends_on": list(middle)}} if joined else {}
-    return {"tasks": {"first": {"task": "task_a"}, **middle, **last}, **fields}
+    middle: dict[str, JsonValue] = {f"m{number}": {"task": "task_a", "depends_on": ["first"]} for number in range(width)}
+    tasks: dict[str, JsonValue] = {"first": {"task": "task_a"}, **middle}
+    if joined:
+        tasks["last"] = {"task": "task_a", "depends_on": list[JsonValue](middle)}
+    return {"tasks": tasks, **fields}
 
 
 class Lab:
@@ -127,7 +129,7 @@ class Lab:
     # What is stored
 
     def now_ms(self) -> int:
-        seconds, micros = cast("tuple[int, int]", self.client.time())
+        seconds, micros = self.client.time()
         return seconds * 1000 + micros // 1000
 
     def raw(self) -> Raw:
@@ -262,7 +264,14 @@ class LabPod:
         return claim
 
     def end(
-        self, claim: Claim, outcome: str = "succeeded", payload: str = "true", *, line: str = "", delay_ms: int = 0, budget: int = EDGES_PER_CALL
+        self,
+        claim: Claim,
+        outcome: str = "succeeded",
+        payload: str = "true",
+        *,
+        line: str = "",
+        delay_ms: int = 0,
+        budget: int = EDGES_PER_CALL,
     ) -> Ended:
         """An attempt's end as the scheduler would commit it."""
         end = Ended(claim.ref, outcome, payload, line, delay_ms)

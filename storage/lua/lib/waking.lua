@@ -57,6 +57,7 @@ end
 
 -- Tells every living pod. "stop <run>": that run has ended, stop what you run for it; a pod that misses it learns it from its
 -- heartbeat. "due": there are slices to pass on; a pod that misses it finds them when it looks at the timers.
-local function tell_everyone(...)
-  for _, pod in ipairs(redis.call('ZRANGE', T .. 'pods', 0, 255)) do tell(pod, ...) end
+local function tell_everyone(messages)
+  if #messages == 0 then return end
+  for _, pod in ipairs(redis.call('ZRANGE', T .. 'pods', 0, 255)) do tell(pod, unpack(messages)) end
 end

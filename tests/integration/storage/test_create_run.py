@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import JsonValue
 
 from storage.partition import EDGES_PER_CALL
 from storage.scripts import Argument
@@ -20,7 +21,12 @@ def arguments(run_id: str = RUN, body: str = "body", key: str = "", packed: str 
 
 async def test_a_run_appears_whole_in_an_empty_store(lab: Lab) -> None:
     assert lab.shown() == {}
-    document = dag(a="", b={"depends_on": ["a"], "priority": 5}, c="a b") | {"name": "nightly", "labels": {"team": "x"}, "priority": 7}
+    document: dict[str, JsonValue] = {
+        **dag(a="", b={"depends_on": ["a"], "priority": 5}, c="a b"),
+        "name": "nightly",
+        "labels": {"team": "x"},
+        "priority": 7,
+    }
     await lab.create(document, key="k")
     assert lab.shown() == {
         "run:R1": run_row(3, ready=1, name="nightly", labels='{"team": "x"}', priority=7, idempotency="digest of k"),

@@ -1,5 +1,8 @@
 """heartbeat: a living pod keeps what it holds, gets back leases that ran out, and learns what it lost."""
 
+# redis-py does not annotate its **kwargs.
+# pyright: reportUnknownMemberType=false
+
 from __future__ import annotations
 
 import pytest

@@ -1,5 +1,8 @@
 """Lists of runs, newest first, filtered, in pages that neither repeat nor miss a run."""
 
+# redis-py does not annotate its **kwargs.
+# pyright: reportUnknownMemberType=false
+
 from __future__ import annotations
 
 from typing import Any

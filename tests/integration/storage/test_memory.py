@@ -1,5 +1,8 @@
 """A server that has no memory left: what would begin is refused without a trace, what is under way comes to its end."""
 
+# redis-py does not annotate its **kwargs.
+# pyright: reportUnknownMemberType=false
+
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator

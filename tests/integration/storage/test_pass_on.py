@@ -1,5 +1,8 @@
 """pass_on tells a slice of an ended task's successors, once; sweep takes what an ended run has left in the ready queue, once."""
 
+# redis-py does not annotate its **kwargs.
+# pyright: reportUnknownMemberType=false
+
 from __future__ import annotations
 
 from tests.support.expected import added, numbered, pods, run_row

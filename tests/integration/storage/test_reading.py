@@ -1,5 +1,8 @@
 """Reading a run: its tasks in the definition's order, its attempts, its events, from one moment."""
 
+# redis-py does not annotate its **kwargs.
+# pyright: reportUnknownMemberType=false
+
 from __future__ import annotations
 
 import pytest
@@ -28,12 +31,19 @@ async def test_tasks_come_in_pages_in_the_order_of_the_definition(lab: Lab) -> N
 async def test_a_run_and_its_tasks_agree(lab: Lab) -> None:
     pod = lab.pod("p1")
     run_id = await lab.create(
-        dag(a={"allow_failure": True}, b="", c="", d="", e="b", f="a", g="e")
-        | {"name": "n", "labels": {"team": "x"}, "priority": 3, "on_failure": "stop"}
+        {
+            **dag(a={"allow_failure": True}, b="", c="", d="", e="b", f="a", g="e"),
+            "name": "n",
+            "labels": {"team": "x"},
+            "priority": 3,
+            "on_failure": "stop",
+        }
     )
     claims = {claim.index: claim for claim in await pod.claim(3)}
     await pod.commit(
-        pod.end(claims[0], "failed", '{"type":"E"}'), pod.end(claims[1], payload='{"x":1}'), pod.end(claims[2], "sleep", "1", delay_ms=60_000)
+        pod.end(claims[0], "failed", '{"type":"E"}'),
+        pod.end(claims[1], payload='{"x":1}'),
+        pod.end(claims[2], "sleep", "1", delay_ms=60_000),
     )
     await pod.claim(1)
     run, tasks = await lab.store.get_run_and_tasks(run_id, start=0, count=10)

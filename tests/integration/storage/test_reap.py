@@ -1,5 +1,8 @@
 """reap: tasks of a pod whose deadline has passed, and whose lease is gone, are charged as lost and become ready again."""
 
+# redis-py does not annotate its **kwargs.
+# pyright: reportUnknownMemberType=false
+
 from __future__ import annotations
 
 import json

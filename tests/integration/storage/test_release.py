@@ -1,5 +1,8 @@
 """release: running -> ready at once and uncharged, for claims that a pod gives back; leaving, it also signs off."""
 
+# redis-py does not annotate its **kwargs.
+# pyright: reportUnknownMemberType=false
+
 from __future__ import annotations
 
 from tests.support.expected import idle, numbered, pods, removed, run_row

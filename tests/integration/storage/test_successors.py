@@ -56,7 +56,14 @@ async def test_a_join_is_skipped_once_by_the_first_failure(lab: Lab, order: tupl
         assert lab.states(run_id)["join"] == ("skipped" if failed else "pending")
         assert lab.shown().get("run:R1:edges", {}).get("3") == (str(number + 131_072 * failed) if number < 3 else None)
     assert lab.events(run_id).count("skipped 3 - -") == 1
-    assert counts(lab, run_id) == {"ready": 0, "running": 0, "waiting": 0, "succeeded": 3 - len(failing), "failed": len(failing), "skipped": 1}
+    assert counts(lab, run_id) == {
+        "ready": 0,
+        "running": 0,
+        "waiting": 0,
+        "succeeded": 3 - len(failing),
+        "failed": len(failing),
+        "skipped": 1,
+    }
     assert lab.run_field(run_id, "state") == "failed"
 
 
