@@ -69,9 +69,10 @@ def _positive(text: str) -> int:
 async def _measure(url: str, names: Sequence[str], repeat: int) -> tuple[dict[str, str], list[Figure]]:
     figures: list[Figure] = []
     async with lab(url, repeat) as bench:
+        place = "a unix socket" if url.startswith("unix") else "TCP"
         conditions = {
             "machine": f"{os.cpu_count()} CPUs, {platform.machine()}, {platform.system()}; load {os.getloadavg()[0]:.1f} at the start",
-            "server": f"{bench.info.flavour} {bench.info.version}, {bench.info.persistence}, over {'a unix socket' if url.startswith('unix') else 'TCP'}",
+            "server": f"{bench.info.flavour} {bench.info.version}, {bench.info.persistence}, over {place}",
             "python": f"{platform.python_version()}, redis-py {version('redis')}, hiredis {version('hiredis')}",
             "method": f"one pod (`peerflow serve`, default settings), median [min–max] of {repeat}; reference before each repetition",
         }

@@ -32,7 +32,7 @@ FUNCTIONS = ("task_a", "task_b", "task_c", "echo", "sleep")
 Slice = tuple[str, str, int]
 
 
-def dag(*, on_failure: str = "continue", **depends_on: str | Mapping[str, Any]) -> dict[str, JsonValue]:
+def dag(*, on_failure: Any = "continue", **depends_on: str | Mapping[str, Any]) -> dict[str, JsonValue]:
     """A DAG of `task_a`s: each argument is a task id, its value the ids that it depends on, or a whole task."""
     tasks: dict[str, Any] = {
         task_id: {"task": "task_a", "depends_on": given.split()} if isinstance(given, str) else {"task": "task_a", **given}

@@ -1,11 +1,23 @@
 -- claiming: hands ready tasks to a pod, and wakes pods for those that are left.
 -- A lane is "queue/function". A pod's capabilities are one string " q:default f:task_a f:task_b ", stored once for all
 -- pods that have the same, under its digest: a pod looks only at lanes that it can serve.
-local LOOK, LANES = 1000, 1024
+-- No call looks at more tasks, into more lanes, or at more names of lanes.
+local LOOK, OPEN, LANES = 1000, 100, 1024
 
 local function serves(capabilities, lane)
   local queue, fn = string.match(lane, '^([^/]*)/(.*)$')
   return string.find(capabilities, ' q:' .. queue .. ' ', 1, true) and string.find(capabilities, ' f:' .. fn .. ' ', 1, true)
+end
+
+-- `serves` as a test of one name. Few lanes are looked for in the text, many in tables made of it.
+local function tester(capabilities, count)
+  if count <= 32 then return function(lane) return serves(capabilities, lane) end end
+  local known = {q = {}, f = {}}
+  for kind, name in string.gmatch(capabilities, '([qf]):(%S+)') do known[kind][name] = true end
+  return function(lane)
+    local queue, fn = string.match(lane, '^([^/]*)/(.*)$')
+    return known.q[queue] and known.f[fn]
+  end
 end
 
 local function lane_of(name, head)
@@ -32,11 +44,12 @@ end
 -- others that hold tasks; `made` are lanes that this call has filled.
 local function open_lanes(capabilities, made)
   local rows, mine, others = redis.call('ZRANGE', T .. 'lanes', 0, LANES - 1, 'WITHSCORES'), {}, {}
+  local can = tester(capabilities, #made + #rows / 2)
   for _, name in ipairs(made) do
-    if not serves(capabilities, name) then others[#others + 1] = name end
+    if not can(name) then others[#others + 1] = name end
   end
   for i = 1, #rows, 2 do
-    if serves(capabilities, rows[i]) then mine[#mine + 1] = lane_of(rows[i], rows[i + 1]) else others[#others + 1] = rows[i] end
+    if can(rows[i]) then mine[#mine + 1] = lane_of(rows[i], rows[i + 1]) else others[#others + 1] = rows[i] end
   end
   if #rows == 2 * LANES then mine = named_lanes(capabilities) end
   return mine, others
@@ -89,7 +102,7 @@ local function collect(lanes, pod, op, want)
   local refs, claims, looked, opened = {}, {}, 0, 0
   while #claims < want and looked < LOOK do
     local lane, bound = best_of(lanes, opened)
-    if not lane then break end
+    if not lane or opened == OPEN then break end
     if lane == lanes[opened + 1] then
       opened = opened + 1
       advance(lane, want)

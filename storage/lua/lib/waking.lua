@@ -33,7 +33,8 @@ end
 local function wake(lanes)
   if #lanes == 0 then return end
   if #lanes > 64 then lanes = {unpack(lanes, 1, 64)} end
-  for _, digest in ipairs(redis.call('ZREVRANGE', T .. 'waiting', 0, 127)) do wake_group(digest, lanes) end
+  local groups = math.min(128, math.floor(1024 / #lanes))
+  for _, digest in ipairs(redis.call('ZREVRANGE', T .. 'waiting', 0, groups - 1)) do wake_group(digest, lanes) end
 end
 
 -- Takes pods that are gone out of every group.
