@@ -26,6 +26,9 @@ from storage.graphs import RunGraph
 from storage.partition import CLAIMS_PER_CALL, EDGES_PER_CALL, ENDED_PER_CALL, Claim, Ended, Identity, Partition, Settled, operation_id
 from storage.repeat import until_answered
 
+REFUSED_SECONDS = 1.0
+"""Between two claims while the server refuses them."""
+
 
 class Claimer:
     """One partition's claims in one pod. Everything here happens in the event loop's thread."""
@@ -57,6 +60,8 @@ class Claimer:
         self._draining = False
         holdings.call_when_fed(number, self.wake)
         self._starting: set[asyncio.Task[None]] = set()
+        self.refused: str | None = None
+        """Why the server takes no claims, while it does not."""
         self.failing = False
         """True while storage does not answer this loop."""
         self.unregistered = False
@@ -122,7 +127,20 @@ class Claimer:
     async def _call(self, op: str, ends: Sequence[Ended], want: int) -> Settled:
         if ends:
             return await self._partition.commit(op, self._who, ends, want)
-        return await self._partition.claim(op, self._who, want)
+        try:
+            claimed = await self._partition.claim(op, self._who, want)
+        except StorageRefused as error:
+            self._refuse(str(error))
+            return Settled([], [], cascades=False, registered=True)
+        self.refused = None
+        return claimed
+
+    def _refuse(self, reason: str) -> None:
+        """A full server takes no claims, and goes on taking commits: those must not wait behind a claim. Look again in a while."""
+        if self.refused is None:
+            self._publisher.publish(LoopFailed(pod_id=self._who.pod_id, loop="Claimer", error=reason, traceback=""))
+        self.refused = reason
+        asyncio.get_running_loop().call_later(REFUSED_SECONDS, self.wake)
 
     def _storage_failed(self, error: StorageUnavailable | StorageRefused) -> None:
         del error  # the heartbeat thread reports what storage does, once for all loops

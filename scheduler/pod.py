@@ -244,6 +244,11 @@ class Pod:
             except (StorageError, TimeoutError):
                 return
 
+    def look(self) -> None:
+        """Looks for ready tasks at once."""
+        for claimer in self._claimers:
+            claimer.wake()
+
     def beat_now(self) -> None:
         """Sends a heartbeat at once."""
         self._heart.beat_now()
@@ -262,6 +267,9 @@ class Pod:
             return Readiness(ready=False, reason="the pod is draining", detail=detail)
         if since_beat is None or self.storage_fails:
             return Readiness(ready=False, reason=f"no answer from {self._store.address}", detail=detail)
+        refused = next((claimer.refused for claimer in self._claimers if claimer.refused), None)
+        if refused is not None:
+            return Readiness(ready=False, reason=refused, detail=detail)
         if since_beat > self.who.ttl_ms / 1000:
             return Readiness(ready=False, reason="the heartbeat is late", detail=detail)
         if any(claimer.last_round is None for claimer in self._claimers):

@@ -57,6 +57,8 @@ class Timers:
         while (left := self._due - self._clock()) > 0:
             self._changed.clear()
             try:
-                await asyncio.wait_for(self._changed.wait(), left)
+                # Not wait_for: before Python 3.12 it loses a cancellation that comes together with what it waits for.
+                async with asyncio.timeout(left):
+                    await self._changed.wait()
             except TimeoutError:
                 return
