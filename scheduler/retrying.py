@@ -51,7 +51,7 @@ def next_delay_seconds(retry: RetryPolicy, failures: int, failed: Failed, *, sou
 
 
 def is_meant(retry: RetryPolicy, failed: Failed) -> bool:
-    """True if `retry.on` is empty, or names the error's class or one of its bases: `ValueError`, `json.decoder.JSONDecodeError`, `my.tasks.Busy`.
+    """True if `retry.on` is empty, or names the error's class or one of its bases: `ValueError`, `decoder.JSONDecodeError`, `tasks.Busy`.
 
     A name may leave out modules and outer classes from the left, never in the middle.
     """

@@ -77,7 +77,7 @@ def open_client(url: str, *, timeout_seconds: float, connections: int, wait_seco
 
 
 def open_blocking_client(url: str, *, timeout_seconds: float) -> redis.Redis:
-    """A blocking client for one thread, on one connection of its own."""
+    """A blocking client for one thread, on a connection of its own that its first call opens."""
     check_url(url)
     return redis.Redis.from_url(  # pyright: ignore[reportUnknownMemberType]
         url,
@@ -86,7 +86,6 @@ def open_blocking_client(url: str, *, timeout_seconds: float) -> redis.Redis:
         socket_timeout=timeout_seconds,
         socket_connect_timeout=timeout_seconds,
         retry=Retry(NoBackoff(), 0),
-        single_connection_client=True,
         client_name="peerflow-heartbeat",
     )
 

@@ -11,8 +11,11 @@ import zlib
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
+from pydantic import ValidationError
+
 from engine.compile import compile_definition
 from engine.definition import WorkflowDefinition
+from engine.errors import DefinitionError, StorageCorrupt
 from engine.graph import Graph, GraphTask
 
 PART_BYTES = 512 * 1024
@@ -64,9 +67,12 @@ def parts_of(packed: bytes) -> list[bytes]:
 
 
 def unpack(packed: bytes) -> RunGraph:
-    """Compiles a stored definition; it was checked when it was stored."""
-    definition = WorkflowDefinition.model_validate_json(zlib.decompress(packed))
-    return RunGraph(definition, compile_definition(definition, functions=None))
+    """Compiles a stored definition; it was checked when it was stored. Raises StorageCorrupt for what this version does not understand."""
+    try:
+        definition = WorkflowDefinition.model_validate_json(zlib.decompress(packed))
+        return RunGraph(definition, compile_definition(definition, functions=None))
+    except (zlib.error, ValidationError, DefinitionError) as error:
+        raise StorageCorrupt(f"{type(error).__name__}: {error}") from error
 
 
 class GraphCache:
@@ -95,6 +101,8 @@ class GraphCache:
 
     def put(self, run_id: str, packed: bytes, graph: RunGraph) -> RunGraph:
         """Keeps `graph` for a run; an equal definition's graph is shared and returned instead."""
+        if run_id in self._by_run:
+            self._drop(run_id)
         digest = _digest(packed)
         shared, runs = self._by_digest.setdefault(digest, (graph, set()))
         if not runs:
@@ -102,11 +110,11 @@ class GraphCache:
         runs.add(run_id)
         self._by_run[run_id] = (digest, shared)
         while len(self._by_run) > 1 and (len(self._by_run) > self._max_runs or self._tasks > self._max_tasks):
-            self._drop_oldest()
+            self._drop(next(iter(self._by_run)))
         return shared
 
-    def _drop_oldest(self) -> None:
-        run_id, (digest, graph) = self._by_run.popitem(last=False)
+    def _drop(self, run_id: str) -> None:
+        digest, graph = self._by_run.pop(run_id)
         runs = self._by_digest[digest][1]
         runs.discard(run_id)
         if not runs:

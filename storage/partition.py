@@ -14,6 +14,7 @@ from typing import cast
 
 import redis.asyncio
 
+from engine.errors import StorageCorrupt
 from storage.connection import translated
 from storage.graphs import GraphCache, RunGraph, unpack
 from storage.keys import Keys
@@ -168,8 +169,11 @@ class Partition:
             more = await cast("Awaitable[list[str] | None]", self._inbox.lpop(self.keys.inbox(pod_id), 1000))
             return [first[1], *(more or [])]
 
-    async def load_graphs(self, run_ids: Iterable[str]) -> dict[str, RunGraph]:
-        """Graphs of runs, from the cache or the server; a run that does not exist (any more) is left out."""
+    async def load_graphs(self, run_ids: Iterable[str], *, strict: bool = False) -> dict[str, RunGraph]:
+        """Graphs of runs, from the cache or the server; a run that does not exist (any more) is left out.
+
+        So is one whose definition this version does not understand, as a newer one may write it; with `strict` that raises StorageCorrupt.
+        """
         found: dict[str, RunGraph] = {}
         missing: list[str] = []
         for run_id in set(run_ids):
@@ -180,8 +184,12 @@ class Partition:
                 found[run_id] = graph
         if missing:
             for run_id, packed in zip(missing, await self._fetch(missing), strict=True):
-                if packed:
-                    found[run_id] = self.graphs.put(run_id, packed, self.graphs.known(packed) or await _compile(packed))
+                try:
+                    if packed:
+                        found[run_id] = self.graphs.put(run_id, packed, self.graphs.known(packed) or await _compile(packed))
+                except StorageCorrupt as error:
+                    if strict:
+                        raise StorageCorrupt(f"the definition of run {run_id}: {error.what}") from error
         return found
 
     async def _fetch(self, run_ids: list[str]) -> list[bytes]:

@@ -53,8 +53,8 @@ class RunReader:
         return _found(run_id, row)
 
     async def get_graph(self, run_id: str) -> RunGraph:
-        """The run's definition and compiled graph. Raises RunNotFound."""
-        graphs = await self.partition_for(run_id).load_graphs([run_id])
+        """The run's definition and compiled graph. Raises RunNotFound, or StorageCorrupt for a definition of another version."""
+        graphs = await self.partition_for(run_id).load_graphs([run_id], strict=True)
         if run_id not in graphs:
             raise RunNotFound(run_id)
         return graphs[run_id]

@@ -3,7 +3,7 @@
 -- USES prelude book flow claiming waking reply
 -- KEYS[1] prefix; built from it: capabilities:<digest> string, lanes zset, lane:<queue>/<function> zset ("run index flags" -> score),
 --   run:<id> hash, run:<id>:tasks hash, run:<id>:events list, lease:<claim> string, claims:<pod> zset (ref -> claimed ms),
---   waiting zset, waiting:<digest> zset, inbox:<pod> list, reply:<pod> string
+--   waiting zset, waiting:<digest> zset, inbox:<pod> list, reply:<pod> string, pods zset (read)
 -- ARGV[1] operation id, 30 hex digits   ARGV[2] pod   ARGV[3] capabilities digest   ARGV[4] want, at most 256   ARGV[5] lease TTL ms
 -- RETURNS {"OK", {}, {claim, ...}, 0} | {"UNREGISTERED"}; a claim is "ref attempt lost token ready_at_ms", its id the
 --   operation id and two hex digits

@@ -3,7 +3,8 @@
 -- USES prelude book flow claiming waking
 -- KEYS[1] prefix; built from it: run:<id> hash, run:<id>:graph list (packed definition), run:<id>:events list,
 --   run:<id>:tasks hash, runs zset (id -> created ms), idempotency:<digest> string "run body_digest",
---   lane:<queue>/<function> zset, lanes zset, timers zset, waiting zset, waiting:<digest> zset, capabilities:<digest>, inbox:<pod> list
+--   lane:<queue>/<function> zset, lanes zset, timers zset, waiting zset, waiting:<digest> zset, capabilities:<digest>, inbox:<pod> list,
+--   pods zset (read)
 -- ARGV[1] run id          ARGV[2] body digest       ARGV[3] idempotency digest or ''   ARGV[4] number of tasks
 -- ARGV[5] retention ms    ARGV[6] on_failure        ARGV[7] priority                   ARGV[8] name or ''
 -- ARGV[9] labels or ''    ARGV[10] packed definition, '' when staged by stage_run      ARGV[11] root edges of this call

@@ -72,7 +72,9 @@ def is_ready(url: str) -> bool:
 
 def pod_processes(parent: Started) -> dict[int, int]:
     """Port → process id of the children that serve."""
-    listed = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(parent.pid)], capture_output=True, text=True, check=False).stdout
+    listed = subprocess.run(
+        ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(parent.pid)], capture_output=True, text=True, check=False
+    ).stdout
     found = [line.split() for line in listed.splitlines() if "--stop-with-parent" in line]
     return {int(words[words.index("--port") + 1]): int(words[0]) for words in found}
 

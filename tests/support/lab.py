@@ -218,7 +218,7 @@ class Lab:
 
     async def tidy(self) -> None:
         """Ends every run, empties every pod, so that whatever is left without a TTL has no owner."""
-        for run_id in [name.split(":")[1] for name in self.raw() if name.startswith("run:") and name.count(":") == 1]:
+        for run_id in [name.split(":")[1] for name in self.raw() if name.startswith("run:") and name.endswith(":events")]:
             self.call("cancel", run_id, "tidied up")
         lanes = [lane.decode().split("/") for lane in cast("list[bytes]", self.client.zrange(self.key("lanes"), 0, -1))]
         janitor = self.pod("janitor", [function for _, function in lanes], [queue for queue, _ in lanes])

@@ -7,15 +7,65 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from storage import keys
 from storage.scripts import LUA, NAMES
 
 LIB = LUA / "lib"
+KEYS = frozenset(
+    name for line in (keys.__doc__ or "").splitlines() if line.startswith("| `") for name in re.findall(r"`([^`]+)`", line.split("|")[1])
+)
+"""The names in the table of storage/keys.py."""
 WRITES = frozenset(
-    "DEL EXPIRE HDEL HINCRBY HSET INCR LPOP LPUSH PERSIST PEXPIRE RPUSH SADD SET SREM UNLINK XADD ZADD ZINCRBY ZPOPMAX ZPOPMIN ZREM "
-    "ZREMRANGEBYRANK ZREMRANGEBYSCORE".split()
+    [
+        "DEL",
+        "EXPIRE",
+        "HDEL",
+        "HINCRBY",
+        "HSET",
+        "INCR",
+        "LPOP",
+        "LPUSH",
+        "PERSIST",
+        "PEXPIRE",
+        "RPUSH",
+        "SADD",
+        "SET",
+        "SREM",
+        "UNLINK",
+        "XADD",
+        "ZADD",
+        "ZINCRBY",
+        "ZPOPMAX",
+        "ZPOPMIN",
+        "ZREM",
+        "ZREMRANGEBYRANK",
+        "ZREMRANGEBYSCORE",
+    ]
 )
 READS = frozenset(
-    "EXISTS GET HEXISTS HGET HGETALL HLEN HMGET LLEN LRANGE PTTL SMEMBERS TIME TTL TYPE ZCARD ZCOUNT ZMSCORE ZRANGE ZRANGEBYSCORE ZREVRANGE ZSCORE".split()
+    [
+        "EXISTS",
+        "GET",
+        "HEXISTS",
+        "HGET",
+        "HGETALL",
+        "HLEN",
+        "HMGET",
+        "LLEN",
+        "LRANGE",
+        "PTTL",
+        "SMEMBERS",
+        "TIME",
+        "TTL",
+        "TYPE",
+        "ZCARD",
+        "ZCOUNT",
+        "ZMSCORE",
+        "ZRANGE",
+        "ZRANGEBYSCORE",
+        "ZREVRANGE",
+        "ZSCORE",
+    ]
 )
 
 
@@ -35,9 +85,26 @@ class Source:
 
     @property
     def functions(self) -> dict[str, str]:
-        """Name → body of each function at top level."""
-        found = re.finditer(r"^(?:local )?function ([\w.]+)\(.*?(?:\) end$|^end$)", self.code, re.MULTILINE | re.DOTALL)
-        return {match[1]: match[0] for match in found}
+        """Name → text of each function at top level."""
+        found: dict[str, str] = {}
+        name = ""
+        for line in self.code.splitlines():
+            opened = re.match(r"(?:local )?function ([\w.]+)\(", line)
+            if opened:
+                name = opened[1]
+            if name:
+                found[name] = found.get(name, "") + line + "\n"
+            if line == "end" or (opened and line.endswith(" end")):
+                name = ""
+        return found
+
+    @property
+    def main(self) -> str:
+        """What is not in a function."""
+        text = self.code
+        for function in self.functions.values():
+            text = text.replace(function, "")
+        return text
 
     @property
     def uses(self) -> list[str]:
@@ -50,7 +117,7 @@ def read(path: Path) -> Source:
     lines = path.read_text(encoding="utf-8").splitlines()
     code_at = next(number for number, line in enumerate(lines) if not line.startswith(("--", "#!")))
     header = "\n".join(line.lstrip("-# ") for line in lines[:code_at])
-    code = "\n".join(re.sub(r"\s*--.*$", "", line) for line in lines[code_at:])
+    code = "\n".join(re.sub(r"\s*--.*$", "", line) for line in [*lines[code_at:], ""])
     return Source(path, header, code)
 
 
@@ -87,22 +154,40 @@ def reached(code: str) -> set[str]:
 
 
 def key_names(code: str) -> set[str]:
-    """`runs`, `lease:`, `run::tasks`, … for every key that this code builds."""
+    """The keys that this code builds, as the table in storage/keys.py names them."""
+    prefixes = {name.split("<")[0]: name for name in KEYS if name.count("<") == 1 and ":" not in name.split(">")[1]}
+    prefixes["lane:"] = "lane:<queue>/<function>"
     plain = set(re.findall(r"T \.\. '([a-z]+:?)'", code))
     suffixes = set(re.findall(r"\bkey \.\. '(:[a-z]+)'", code)) | set(re.findall(r"'(:(?:tasks|edges|events|attempts|graph))'", code))
-    return plain | {f"run:{suffix}" for suffix in suffixes}
+    assert plain <= prefixes.keys() | KEYS, f"in no table: {plain - prefixes.keys() - KEYS}"
+    return {prefixes.get(name, name) for name in plain} | {f"run:<id>{suffix}" for suffix in suffixes}
 
 
-def documented_keys(header: str) -> set[str]:
-    """The same for what a header lists."""
-    start = header.index("KEYS[1] prefix")
-    listed = header[start : header.index("ARGV[1", start)]
-    if "all keys of claim" in listed:
-        listed += documented_text(read(LUA / "claim.lua").header)
-    words = re.findall(r"(?<![\w:>/])([a-z]+(?::<[a-z]+>(?::[a-z]+)?)?)(?=[ ,.(]|:<|$)", listed)
-    return {re.sub(r"<[a-z]+>", "", word) for word in words}
+def keys_of(source: Source) -> tuple[set[str], set[str]]:
+    """The keys that a script touches, and those that it might: what writes a book writes every kind of change, whichever it makes."""
+    direct, shared = key_names(source.code), set[str]()
+    for name in reached(source.code):
+        (shared if shared_functions()[name][0] == "book" else direct).update(key_names(shared_functions()[name][1]))
+    return direct, direct | shared
 
 
-def documented_text(header: str) -> str:
-    start = header.index("KEYS[1] prefix")
-    return header[start : header.index("ARGV[1", start)]
+def documented_keys(source: Source) -> set[str]:
+    """The keys that a script's header lists."""
+    start = source.header.index("KEYS[1] prefix")
+    listed = source.header[start : re.search(r"^(ARGV|Members)", source.header, re.MULTILINE).start()]  # pyright: ignore[reportOptionalMemberAccess]
+    found = {name for name in KEYS if re.search(rf"(?<![\w:]){re.escape(name)}(?![\w:])", listed)}
+    return found | (documented_keys(read(LUA / "claim.lua")) if "all keys of claim" in listed else set())
+
+
+def words_of(source: Source) -> tuple[set[str], set[str]]:
+    """The words with which a script answers, and those that its header names."""
+    told = set(re.findall(r"return \{'([A-Z]+)'", source.code)) | set(re.findall(r"return '([A-Z]+)'", source.code))
+    start = source.header.index("RETURNS")
+    return told, set(re.findall(r"\b[A-Z]{2,}\b", source.header[start:])) - {"RETURNS"}
+
+
+def arguments_of(source: Source) -> tuple[int, bool]:
+    """How many arguments the header names, and whether more may follow."""
+    ranges = [(int(first), last) for first, last in re.findall(r"ARGV\[(\d+)(\.\.\d*)?\]", source.header)]
+    highest = max(max(first, int(last.strip(".") or 0)) for first, last in ranges)
+    return highest, any(last == ".." for _, last in ranges) or "each" in source.header

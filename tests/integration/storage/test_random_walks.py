@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 
-import pytest
-
 from tests.support.lab import Lab
 from tests.support.servers import EMBEDDED, Server
 from tests.support.walk import Walk
@@ -19,19 +17,18 @@ EXPECTED = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("seed", range(8))
-async def test_a_random_walk_of_two_pods_agrees_with_the_model_at_every_step(lab: Lab, server: Server, seed: int) -> None:
-    if server.name != EMBEDDED and seed > 1:
-        pytest.skip("a few walks show that another make of server does the same")
-    walk = Walk(lab, seed)
-    for step in range(STEPS):
-        try:
-            await walk.step()
-        except AssertionError as error:
-            raise AssertionError(f"seed {seed}, step {step}: {error}") from error
-    await walk.finish()
-    MET.update(walk.met)
-    assert walk.met.keys() >= {"OK", "STALE"}
+async def test_random_walks_of_two_pods_agree_with_the_model_at_every_step(lab: Lab, server: Server) -> None:
+    # A few show that another make of server does the same.
+    for seed in range(8 if server.name == EMBEDDED else 2):
+        walk = Walk(lab, seed)
+        for step in range(STEPS):
+            try:
+                await walk.step()
+            except AssertionError as error:
+                raise AssertionError(f"seed {seed}, step {step}: {error}") from error
+        await walk.finish()
+        MET.update(walk.met)
+        assert walk.met.keys() >= {"OK", "STALE"}
 
 
 async def test_the_walks_meet_every_kind_of_step_and_answer(lab: Lab) -> None:

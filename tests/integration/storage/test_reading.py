@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import zlib
+
 import pytest
 
 from engine.errors import RunNotFound, StorageCorrupt, TaskNotFound
@@ -167,6 +169,17 @@ async def test_another_pod_compiles_a_run_once_and_large_ones_beside_the_loop(la
     twin = await lab.create(dag(a=""))
     assert await other.get_graph(twin) is await other.get_graph(small)
     assert await other.partitions[0].load_graphs([small, NOWHERE]) == {small: await other.get_graph(small)}
+    await other.close()
+
+
+async def test_a_definition_of_a_newer_version_holds_up_no_other_run(lab: Lab) -> None:
+    good, strange = await lab.create(dag(a="")), await lab.create(dag(a="", b=""))
+    newer = zlib.compress(b'{"tasks": {"a": {"task": "echo"}}, "of_a_newer_version": 1}')
+    lab.client.lset(lab.keys.graph(strange), 0, newer)
+    other = await Store.open(lab.url, namespace=lab.keys.namespace)
+    assert (await other.partitions[0].load_graphs([good, strange])).keys() == {good}
+    with pytest.raises(StorageCorrupt, match=strange):
+        await other.get_graph(strange)
     await other.close()
 
 

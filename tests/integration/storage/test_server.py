@@ -13,6 +13,7 @@ import redis.asyncio
 
 from engine.errors import ConfigError, StorageUnavailable
 from storage.connection import open_client
+from storage.partition import Identity
 from storage.server import LAYOUT_VERSION, agree_on_layout, inspect
 from storage.store import Store
 from tests.support.redis_process import RedisProcess
@@ -139,6 +140,22 @@ async def test_a_server_that_is_not_there_is_unavailable_with_its_address(start:
     server.close()
     with pytest.raises(StorageUnavailable, match=f"127.0.0.1:{server.port}"):
         await Store.open(server.url.replace("//", "//user:secret@"))
+
+
+async def test_a_heartbeat_finds_its_server_away_when_it_beats_and_again_when_it_is_back(start: Start) -> None:
+    server = start()
+    store = await Store.open(server.url)
+    server.kill()
+    [connection] = store.heartbeat_connections(timeout_seconds=0.5)
+    who = Identity("p1", "digest", 10_000)
+    for _ in range(2):
+        with pytest.raises(StorageUnavailable, match=f"127.0.0.1:{server.port}"):
+            connection.beat(who, [])
+        connection.disconnect()
+    server.start()
+    assert connection.beat(who, []).standing == "NEW"
+    connection.disconnect()
+    await store.close()
 
 
 async def test_a_server_that_freezes_is_unavailable_within_the_time_limit(start: Start) -> None:
