@@ -252,7 +252,7 @@ class Claimer:
 
     async def _start_unknown(self, batch: list[Held]) -> None:
         try:
-            graphs = await until_answered(lambda: self._partition.load_graphs(held.claim.run_id for held in batch))
+            graphs = await until_answered(lambda: self._partition.load_graphs((held.claim.run_id for held in batch), strict=False))
         except Exception as error:  # noqa: BLE001  # a definition that this version cannot read must not hold slots for ever
             self._unreadable(batch, error)
             return
@@ -261,7 +261,7 @@ class Claimer:
             if held.claim.claim_id not in self._holdings:
                 continue
             if graph is None:
-                # The run expired between claim and look: there is nothing to run and nothing to commit to.
+                # The run expired between claim and look, or a newer version wrote its definition: what this pod does not list goes back.
                 self._holdings.drop(held.claim.claim_id)
             else:
                 self._start(held, graph)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 
-from engine.errors import StorageRefused, StorageUnavailable
+from engine.errors import StorageCorrupt, StorageRefused, StorageUnavailable
 from scheduler.timers import Timers
 from storage.graphs import RunGraph
 from storage.partition import EDGES_PER_CALL, Partition
@@ -41,7 +41,8 @@ class Passer:
         try:
             graphs = await self._partition.load_graphs([run_id])
             await self._pass(run_id, index, start, graphs.get(run_id))
-        except (StorageUnavailable, StorageRefused):
+        except (StorageUnavailable, StorageRefused, StorageCorrupt):
+            # Corrupt is a definition that this version cannot read: the slice is left to pods that can.
             return
         finally:
             self._queued.discard((run_id, index))

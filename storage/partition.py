@@ -169,10 +169,11 @@ class Partition:
             more = await cast("Awaitable[list[str] | None]", self._inbox.lpop(self.keys.inbox(pod_id), 1000))
             return [first[1], *(more or [])]
 
-    async def load_graphs(self, run_ids: Iterable[str], *, strict: bool = False) -> dict[str, RunGraph]:
+    async def load_graphs(self, run_ids: Iterable[str], *, strict: bool = True) -> dict[str, RunGraph]:
         """Graphs of runs, from the cache or the server; a run that does not exist (any more) is left out.
 
-        So is one whose definition this version does not understand, as a newer one may write it; with `strict` that raises StorageCorrupt.
+        Raises StorageCorrupt for a definition that this version does not understand, as a newer one may write it; without `strict` such a
+        run is left out too.
         """
         found: dict[str, RunGraph] = {}
         missing: list[str] = []

@@ -54,7 +54,7 @@ class RunReader:
 
     async def get_graph(self, run_id: str) -> RunGraph:
         """The run's definition and compiled graph. Raises RunNotFound, or StorageCorrupt for a definition of another version."""
-        graphs = await self.partition_for(run_id).load_graphs([run_id], strict=True)
+        graphs = await self.partition_for(run_id).load_graphs([run_id])
         if run_id not in graphs:
             raise RunNotFound(run_id)
         return graphs[run_id]

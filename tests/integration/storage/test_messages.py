@@ -50,10 +50,7 @@ async def test_the_call_that_ends_a_run_tells_its_pod_how(lab: Lab) -> None:
     op = lab.op()
     for _ in range(2):
         await pod.commit(pod.end(claims[one]), pod.end(claims[two], "failed"), op=op)
-    assert heard == [("R1", "succeeded")] * 2
-    await pod.pass_everything_on()
-    assert heard[2:] == []
-    assert lab.run_field(two, "state") == "failed"
+    assert sorted(heard) == [("R1", "succeeded"), ("R1", "succeeded"), ("R2", "failed"), ("R2", "failed")]
     del heard[:]
     await lab.create(dag(a="", b="a", c="b"))
     await pod.fail(await pod.claim_one())

@@ -114,7 +114,7 @@ async def test_events_are_numbered_densely_from_one_over_pages(lab: Lab) -> None
     assert [event.detail for event in whole if event.type == "run_failed"] == ["1 task(s) failed"]
 
 
-@pytest.mark.parametrize("run_id", [NOWHERE, "nonsense", "", "🐟"])
+@pytest.mark.parametrize("run_id", [NOWHERE, "nonsense", "", "🐟", NOWHERE.upper() + "\ud800"])
 async def test_what_does_not_exist_is_not_found(lab: Lab, run_id: str) -> None:
     with pytest.raises(RunNotFound):
         await lab.store.get_run(run_id)
@@ -175,9 +175,9 @@ async def test_another_pod_compiles_a_run_once_and_large_ones_beside_the_loop(la
 async def test_a_definition_of_a_newer_version_holds_up_no_other_run(lab: Lab) -> None:
     good, strange = await lab.create(dag(a="")), await lab.create(dag(a="", b=""))
     newer = zlib.compress(b'{"tasks": {"a": {"task": "echo"}}, "of_a_newer_version": 1}')
-    lab.client.lset(lab.keys.graph(strange), 0, newer)
+    lab.client.execute_command("LSET", lab.keys.graph(strange), 0, newer)
     other = await Store.open(lab.url, namespace=lab.keys.namespace)
-    assert (await other.partitions[0].load_graphs([good, strange])).keys() == {good}
+    assert (await other.partitions[0].load_graphs([good, strange], strict=False)).keys() == {good}
     with pytest.raises(StorageCorrupt, match=strange):
         await other.get_graph(strange)
     await other.close()
