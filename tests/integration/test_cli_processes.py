@@ -15,7 +15,7 @@ import pytest
 
 from examples.generate import bwa
 from peerflow.client import Client
-from tests.support.pods import ROOT, free_port
+from tests.support.pods import ROOT, free_port, is_free
 from tests.support.waiting import wait_until
 
 Started = subprocess.Popen[str]
@@ -56,11 +56,7 @@ def start(tmp_path: Path) -> Generator[Start]:
 
 def two_free_ports() -> int:
     """A free port whose successor is free too."""
-    return wait_until(lambda: first if (first := free_port()) < 65_535 and is_free(first + 1) else 0, "two free ports in a row")
-
-
-def is_free(port: int) -> bool:
-    return not is_ready(f"http://127.0.0.1:{port}")
+    return wait_until(lambda: first if is_free((first := free_port()) + 1) else 0, "two free ports in a row")
 
 
 def is_ready(url: str) -> bool:

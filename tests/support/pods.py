@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -20,9 +21,17 @@ TERMINAL = {"succeeded", "failed", "cancelled"}
 
 
 def free_port() -> int:
+    """A port that nobody listens on, below those from which the kernel takes one for each outgoing connection: it stays free."""
+    return wait_until(lambda: port if is_free(port := 10_000 + secrets.randbelow(20_000)) else 0, "a free port")
+
+
+def is_free(port: int) -> bool:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 class PodProcess:

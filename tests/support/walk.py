@@ -8,7 +8,8 @@ from typing import Any, cast
 
 from storage.partition import Claim, Ended
 from tests.support.key_dump import Raw
-from tests.support.lab import Lab, LabPod, dag
+from tests.support.lab import Lab, dag
+from tests.support.lab_pod import LabPod
 from tests.support.run_model import RunModel
 
 BUDGET = 2

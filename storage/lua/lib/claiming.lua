@@ -102,7 +102,7 @@ local function collect(lanes, pod, op, want)
   local refs, claims, looked, opened = {}, {}, 0, 0
   while #claims < want and looked < LOOK do
     local lane, bound = best_of(lanes, opened)
-    if not lane or opened == OPEN then break end
+    if not lane or (lane == lanes[opened + 1] and opened == OPEN) then break end
     if lane == lanes[opened + 1] then
       opened = opened + 1
       advance(lane, want)

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from storage.partition import CLAIMS_PER_CALL, EDGES_PER_CALL, ENDED_PER_CALL, Claim, Ended
-from tests.support.lab import Lab, LabPod, dag, fan
+from tests.support.lab import Lab, dag, fan
+from tests.support.lab_pod import LabPod
 from tests.support.meter import Meter
 from tests.support.redis_process import RedisProcess
 

@@ -6,7 +6,8 @@ import pytest
 
 from storage.partition import Identity
 from tests.support.expected import SKILLS, added, idle, numbered, pods, removed, run_row
-from tests.support.lab import Lab, LabPod, dag
+from tests.support.lab import Lab, dag
+from tests.support.lab_pod import LabPod
 
 
 def many(count: int) -> dict[str, str]:

@@ -7,7 +7,8 @@ from collections.abc import Generator
 import pytest
 
 from storage.partition import Claim
-from tests.support.lab import Lab, LabPod, dag
+from tests.support.lab import Lab, dag
+from tests.support.lab_pod import LabPod
 
 
 def ids(lab: Lab, claims: list[Claim]) -> list[str]:
@@ -135,3 +136,17 @@ async def test_ready_tasks_of_a_cancelled_run_hold_nobody_up(lab: Lab, pods: int
         looks += 1
     assert [claim.run_id for claim in claims] == [run_id]
     assert looks <= 12
+
+
+async def test_a_call_opens_a_bounded_number_of_lanes_takes_all_that_is_due_there_and_comes_back_for_the_rest(lab: Lab) -> None:
+    functions = [f"f{number:03}" for number in range(150)]
+    pod = lab.pod("p1", functions)
+    urgent = {f"t{number}": {"task": functions[number % 100], "priority": -(number // 100)} for number in range(200)}
+    late = {f"u{number}": {"task": functions[100 + number], "priority": -2} for number in range(50)}
+    await lab.create(dag(**urgent, **late))
+    first = await pod.claim(256)
+    assert "ready" in lab.take_inbox(pod)
+    second = await pod.claim(256)
+    priorities = [[lab.graphs[claim.run_id].graph.tasks[claim.index].priority for claim in claims] for claims in (first, second)]
+    assert priorities == [[0] * 100 + [-1] * 100, [-2] * 50]
+    assert "lanes" not in lab.shown()

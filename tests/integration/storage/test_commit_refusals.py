@@ -9,7 +9,8 @@ import pytest
 
 from storage.partition import Claim
 from tests.support.expected import numbered
-from tests.support.lab import Lab, LabPod, dag
+from tests.support.lab import Lab, dag
+from tests.support.lab_pod import LabPod
 
 
 async def taken_over(lab: Lab) -> tuple[LabPod, Claim]:
@@ -152,6 +153,15 @@ async def test_a_commit_by_a_pod_that_is_unknown_settles_its_attempts_and_claims
     zombie.beat()
     assert len(await zombie.claim(1)) == 1
     assert lab.take_inbox(judge) == []
+
+
+async def test_a_commit_that_claims_nothing_needs_no_known_pod(lab: Lab) -> None:
+    pod = lab.pod("p1")
+    await lab.create(dag(a="", b=""))
+    claim = await pod.claim_one()
+    lab.client.zrem(lab.keys.pods, "p1")
+    settled = await pod.commit(pod.end(claim), want=0)
+    assert (settled.words, settled.registered) == (["OK"], True)
 
 
 async def test_a_commit_repeated_after_its_pod_was_reaped_is_answered_anew_and_harmless(lab: Lab) -> None:

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 from tests.support.expected import numbered, pods, run_row
-from tests.support.lab import Lab, LabPod, dag
+from tests.support.lab import Lab, dag
+from tests.support.lab_pod import LabPod
 
 RETRY = "retry R1 0 a -3 default/task_a"
 

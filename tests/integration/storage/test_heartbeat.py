@@ -9,7 +9,8 @@ import pytest
 
 from storage.partition import Claim
 from tests.support.expected import pods, run_row
-from tests.support.lab import TTL_MS, Lab, LabPod, dag
+from tests.support.lab import TTL_MS, Lab, dag
+from tests.support.lab_pod import LabPod
 
 REF = "op1.0 R1 0 - 0 default/task_a"
 

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 from tests.support.expected import added, numbered, pods, run_row
-from tests.support.lab import Lab, LabPod, dag
+from tests.support.lab import Lab, dag
+from tests.support.lab_pod import LabPod
 
 
 async def half_passed(lab: Lab, pod: LabPod, outcome: str = "succeeded") -> str:

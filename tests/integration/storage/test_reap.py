@@ -11,7 +11,8 @@ import pytest
 
 from storage.partition import Claim
 from tests.support.expected import numbered, pods, run_row
-from tests.support.lab import Lab, LabPod, dag
+from tests.support.lab import Lab, dag
+from tests.support.lab_pod import LabPod
 
 REF = "op1.0 R1 0 - 0 default/task_a"
 

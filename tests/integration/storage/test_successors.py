@@ -7,7 +7,8 @@ import itertools
 import pytest
 
 from storage.partition import Claim
-from tests.support.lab import Lab, LabPod, dag, fan
+from tests.support.lab import Lab, dag, fan
+from tests.support.lab_pod import LabPod
 
 DIAMOND = dag(a="", b="a", c="a", d="b c")
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from tests.support.expected import SKILLS, idle
-from tests.support.lab import Lab, LabPod, dag
+from tests.support.lab import Lab, dag
+from tests.support.lab_pod import LabPod
 
 
 def crowd(lab: Lab, groups: int) -> list[LabPod]:
