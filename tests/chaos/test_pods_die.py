@@ -107,7 +107,7 @@ def test_a_pod_that_is_told_to_stop_gives_its_tasks_back_uncharged(cluster: Clus
     if leaving.pod_id != cluster.lines("attempts")[0][4]:
         leaving, staying = staying, leaving
     assert leaving.terminate() == 0
-    wait_until(lambda: len(cluster.lines("attempts")) == 2, "the other pod has started the task at once", TTL_SECONDS)
+    wait_until(lambda: len(cluster.lines("attempts")) == 2, "the other pod has started the task")
     (cluster.folder / "gate").touch()
     status = staying.wait_until_finished(run_id)
     assert status["status"] == "succeeded"

@@ -188,20 +188,26 @@ class Lab:
             lines = cast("list[bytes]", pipeline.execute()[0])
         return [self.narrator.named(line.decode()) for line in lines]
 
-    # What the pods are in
+    # What the pods are in. An instant that a test stores stands in a `moment()` too: a dump shows it by its distance from one.
 
     def stand_idle(self, *pods: LabPod) -> None:
         """As if these pods had just found nothing to claim."""
         for pod in pods:
-            self.client.zadd(self.key("waiting"), {pod.who.capabilities_digest: self.now_ms()})
-            self.client.zadd(self.key(f"waiting:{pod.who.capabilities_digest}"), {pod.name: self.now_ms()})
-            self.client.pexpire(self.key(f"waiting:{pod.who.capabilities_digest}"), 90_000)
+            with self.moment():
+                self.client.zadd(self.key("waiting"), {pod.who.capabilities_digest: self.now_ms()})
+                self.client.zadd(self.key(f"waiting:{pod.who.capabilities_digest}"), {pod.name: self.now_ms()})
+                self.client.pexpire(self.key(f"waiting:{pod.who.capabilities_digest}"), 90_000)
             self.take_inbox(pod)
+
+    def set_deadline(self, pod: LabPod, in_ms: int) -> None:
+        """As if the pod had last been heard of at another time; negative for a deadline that has passed."""
+        with self.moment():
+            self.client.zadd(self.keys.pods, {pod.name: self.now_ms() + in_ms})
 
     def bury(self, *pods: LabPod) -> None:
         """The pods' deadlines and leases have run out."""
         for pod in pods:
-            self.client.zadd(self.keys.pods, {pod.who.pod_id: self.now_ms() - 1})
+            self.set_deadline(pod, -1)
             for ref in cast("list[bytes]", self.client.zrange(self.keys.claims(pod.who.pod_id), 0, -1)):
                 self.client.delete(self.key(f"lease:{ref[:32].decode()}"))
 
@@ -209,7 +215,8 @@ class Lab:
         """Timers whose names start so are due now."""
         for member in cast("list[bytes]", self.client.zrange(self.key("timers"), 0, -1)):
             if member.decode().startswith(prefixes):
-                self.client.zadd(self.key("timers"), {member: self.now_ms()})
+                with self.moment():
+                    self.client.zadd(self.key("timers"), {member: self.now_ms()})
 
     # The end
 

@@ -35,7 +35,7 @@ async def test_a_heartbeat_extends_the_deadline_and_the_leases(lab: Lab) -> None
     await lab.create(dag(a=""))
     claim = await pod.claim_one()
     lab.client.pexpire(lab.key(f"lease:{claim.claim_id}"), 5_000)
-    lab.client.zadd(lab.keys.pods, {"p1": lab.now_ms() + 5_000})
+    lab.set_deadline(pod, 5_000)
     lab.narrator.distances.append(5_000)
     with lab.moment():
         before = lab.raw()
@@ -68,7 +68,7 @@ async def test_after_an_outage_longer_than_the_ttl_nothing_is_lost_and_nobody_is
 
 async def test_a_deadline_far_ahead_is_a_gap_too(lab: Lab) -> None:
     pod = lab.pod("p1")
-    lab.client.zadd(lab.keys.pods, {"p1": lab.now_ms() + 3_600_000})
+    lab.set_deadline(pod, 3_600_000)
     assert pod.beat().standing == "GAP"
     assert lab.shown()["pods"] == {"p1": "t+10000"}
     assert pod.beat().standing == "OK"

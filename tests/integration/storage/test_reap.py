@@ -51,10 +51,11 @@ async def test_an_orphan_becomes_ready_again_and_nothing_is_left_of_its_pod(lab:
         "runs": {"R1": "t"},
         "claims:p2": {REF: "t"},
     }
+    asked = lab.now_ms()
     answer = await judge.reap()
     assert answer is not None
     assert answer[:2] == (1, 0)
-    assert 0 < answer[2] <= 10 - (lab.now_ms() - buried) / 1000 + 1
+    assert 0 < answer[2] <= 10 - (asked - buried) / 1000
     assert lab.changes(before) == {
         "pods": {"p2": "-?1"},
         "pod:p2": {"value": '-{"host":"h"}', "(until)": "-t+120000"},
@@ -84,7 +85,7 @@ async def test_a_pod_is_reaped_once(lab: Lab) -> None:
 async def test_a_pod_whose_own_deadline_has_passed_judges_nobody(lab: Lab, deadline: str) -> None:
     judge, _, _ = await orphaned(lab)
     if deadline == "past":
-        lab.client.zadd(lab.keys.pods, {"p1": lab.now_ms() - 1})
+        lab.set_deadline(judge, -1)
     else:
         lab.client.zrem(lab.keys.pods, "p1")
     with lab.unchanged():
@@ -106,14 +107,14 @@ async def test_a_claim_whose_lease_is_still_there_is_left_and_its_pod_looked_at_
     gone, held = await silent.claim()
     lab.client.zadd(lab.keys.pods, {"p2": 1})
     lab.client.delete(lab.key(f"lease:{gone.claim_id}"))
-    lab.client.pexpire(lab.key(f"lease:{held.claim_id}"), 6_000)
+    lab.client.pexpire(lab.key(f"lease:{held.claim_id}"), 60_000)
     answer = await judge.reap()
     assert answer is not None
     assert answer[:2] == (1, 0)
-    assert 4 < answer[2] <= 6
+    assert 30 < answer[2] <= 60
     assert lab.client.zrange(lab.keys.claims("p2"), 0, -1) == [held.ref.encode()]
     deadline = lab.client.zscore(lab.keys.pods, "p2")
-    assert 4_000 < float(str(deadline)) - lab.now_ms() <= 6_000
+    assert 30_000 < float(str(deadline)) - lab.now_ms() <= 60_000
     assert await silent.succeed(held) == ["OK"]
 
 
@@ -121,12 +122,12 @@ async def test_a_clock_that_jumped_back_leaves_no_lease_or_deadline_far_in_the_f
     judge, ahead = lab.pod("p1"), lab.pod("p2")
     run_id = await lab.create(dag(a=""))
     claim = await ahead.claim_one()
-    lab.client.zadd(lab.keys.pods, {"p2": lab.now_ms() + 3_600_000})
+    lab.set_deadline(ahead, 3_600_000)
     lab.client.pexpire(lab.key(f"lease:{claim.claim_id}"), 3_600_000)
     before = lab.raw()
     assert (await judge.reap() or ())[:2] == (0, 0)
     assert lab.changes(before) == {"pods": {"p2": "t+3600000 → t+10000"}}
-    lab.client.zadd(lab.keys.pods, {"p2": lab.now_ms() - 1})
+    lab.set_deadline(ahead, -1)
     assert (await judge.reap() or ())[:2] == (1, 0)
     assert lab.states(run_id) == {"a": "ready"}
     assert not lab.client.exists(lab.key(f"lease:{claim.claim_id}"))
@@ -134,7 +135,7 @@ async def test_a_clock_that_jumped_back_leaves_no_lease_or_deadline_far_in_the_f
 
 async def test_its_own_deadline_far_ahead_is_set_right_too(lab: Lab) -> None:
     judge = lab.pod("p1")
-    lab.client.zadd(lab.keys.pods, {"p1": lab.now_ms() + 3_600_000})
+    lab.set_deadline(judge, 3_600_000)
     answer = await judge.reap()
     assert answer is not None
     assert answer[2] <= 10
