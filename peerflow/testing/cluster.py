@@ -80,8 +80,9 @@ class Cluster(Caller):
         self.pods: list[ClusterPod] = []
         self.met: list[Call] = []
         """Calls that met a fault."""
+        self._started = 0
         self.namespace = "sim" + secrets.token_hex(4)
-        self._registry = registry_of(tasks, self.history)
+        self._registry = registry_of(tasks, lambda: self.history)
         self._exits = ExitStack()
         self._lock = threading.Lock()
         try:
@@ -151,11 +152,24 @@ class Cluster(Caller):
 
     def start_pod(self, *, wait: bool = True) -> ClusterPod:
         """One more pod, `p1`, `p2`, … in the order of their start."""
-        pod = ClusterPod(f"p{len(self.pods) + 1}", self._around)
+        self._started += 1
+        pod = ClusterPod(f"p{self._started}", self._around)
         self.pods.append(pod)
         if wait:
             self._wait_until_ready(pod)
         return pod
+
+    def bury(self, pod: ClusterPod) -> None:
+        """Ends what a killed pod has left in this process, and takes it out of `pods`."""
+        pod.stop()
+        self.pods.remove(pod)
+
+    def begin(self, plan: FaultPlan) -> None:
+        """Counts calls from 1 again, with a new plan and a new history: for many disturbed runs on one cluster."""
+        self.history = History()
+        self.trace.reset_numbers()
+        self.met.clear()
+        self.plan = plan
 
     @property
     def living(self) -> list[ClusterPod]:

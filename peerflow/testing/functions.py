@@ -32,7 +32,7 @@ class Recorded(TaskFunction):
 
     __slots__ = ("_log",)
 
-    def __init__(self, of: TaskFunction, log: AttemptLog) -> None:
+    def __init__(self, of: TaskFunction, log: Callable[[], AttemptLog]) -> None:
         super().__init__(of.function, name=of.name, executor="process" if of.kind == "process" else None)
         self._log = log
 
@@ -44,29 +44,21 @@ class Recorded(TaskFunction):
             "fencing_token": context.fencing_token,
             "pod_id": context.pod_id,
         }
-        self._log.attempt_started(**facts)
-        ended = self._log.attempt_ended
+        log = self._log()
+        log.attempt_started(**facts)
+        ended = log.attempt_ended
         try:
             value = super().call(args, context)
         except BaseException:
             ended(**facts, outcome="failed")
             raise
         if asyncio.iscoroutine(value):
-            return self._awaited(value, facts)
+            return _awaited(value, log, facts)
         ended(**facts, outcome="failed" if value is False else "succeeded")
         return value
 
-    async def _awaited(self, coroutine: Coroutine[Any, Any, Any], facts: dict[str, Any]) -> Any:
-        try:
-            value = await coroutine
-        except BaseException:
-            self._log.attempt_ended(**facts, outcome="failed")
-            raise
-        self._log.attempt_ended(**facts, outcome="failed" if value is False else "succeeded")
-        return value
 
-
-def registry_of(tasks: Tasks, log: AttemptLog) -> Registry:
+def registry_of(tasks: Tasks, log: Callable[[], AttemptLog]) -> Registry:
     """The built-in functions and those given. Raises ConfigError as a pod's start does."""
     found = Registry()
     register_builtins(found)
@@ -92,3 +84,13 @@ def registry_of(tasks: Tasks, log: AttemptLog) -> Registry:
 def _registered(function: Callable[..., Any]) -> TaskFunction:
     """As `@task` registered it, under its name and executor; else under its own name."""
     return next((known for known in default_registry if known.function is function), None) or TaskFunction(function)
+
+
+async def _awaited(coroutine: Coroutine[Any, Any, Any], log: AttemptLog, facts: dict[str, Any]) -> Any:
+    try:
+        value = await coroutine
+    except BaseException:
+        log.attempt_ended(**facts, outcome="failed")
+        raise
+    log.attempt_ended(**facts, outcome="failed" if value is False else "succeeded")
+    return value

@@ -31,7 +31,7 @@ class Timekeeper:
     """Passes virtual time. The scripts' clock is the server's and the offset in the partition; pods' own clocks have the same offset."""
 
     def __init__(self, cluster: Cluster, *, ttl_seconds: float, virtual: bool) -> None:
-        self._cluster, self._ttl_seconds, self._virtual = cluster, ttl_seconds, virtual
+        self._cluster, self.ttl_seconds, self._virtual = cluster, ttl_seconds, virtual
         self._offset_seconds = 0.0
         self._thaws: list[tuple[float, ClusterPod]] = []
         self._lock = threading.Lock()
@@ -43,7 +43,7 @@ class Timekeeper:
     def thaw_later(self, pod: ClusterPod, ttls: float) -> None:
         """A pod has frozen itself, for so many TTLs."""
         with self._lock:
-            self._thaws.append((self.clock() + ttls * self._ttl_seconds, pod))
+            self._thaws.append((self.clock() + ttls * self.ttl_seconds, pod))
 
     def jump(self, seconds: float) -> None:
         """The clock is set; leases end where they end by then. Pods notice with their next heartbeat, which they send now."""
@@ -59,11 +59,11 @@ class Timekeeper:
             self._sleep(seconds)
             return
         left = seconds
-        if left > JUMP_TTLS * self._ttl_seconds:
-            self.jump(left - WALKED_TTLS * self._ttl_seconds)
-            left = WALKED_TTLS * self._ttl_seconds
+        if left > JUMP_TTLS * self.ttl_seconds:
+            self.jump(left - WALKED_TTLS * self.ttl_seconds)
+            left = WALKED_TTLS * self.ttl_seconds
         while left > 0:
-            step = min(left, STEP_TTLS * self._ttl_seconds)
+            step = min(left, STEP_TTLS * self.ttl_seconds)
             left -= step
             self.jump(step)
             self._thaw_due()
@@ -109,7 +109,7 @@ class Timekeeper:
         if due is not None and not held and not glimpse.ready:
             self.advance(max(1, due - glimpse.now_ms + 1) / 1000)
         else:
-            self.advance(STEP_TTLS * self._ttl_seconds)
+            self.advance(STEP_TTLS * self.ttl_seconds)
         return due is not None or held
 
     def _quiet(self) -> bool:
