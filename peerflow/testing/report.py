@@ -29,7 +29,7 @@ class SweepReport:
     """What was tried, and what came of it."""
 
     points: Counter[str] = field(default_factory=Counter[str])
-    """Call → how many calls of this name the undisturbed run made; each was met by each kind of fault."""
+    """Call → how many calls of this name changed something in the undisturbed run."""
     faults: Counter[str] = field(default_factory=Counter[str])
     """Kind → how many disturbed runs met it."""
     unreached: list[str] = field(default_factory=list[str])

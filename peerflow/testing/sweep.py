@@ -17,19 +17,20 @@ from engine.states import TaskState
 from peerflow.testing.caller import PodGone
 from peerflow.testing.checker import check as check_invariants
 from peerflow.testing.cluster import Cluster
-from peerflow.testing.faults import ANY, PAUSES, Fault, FaultKind, FaultPlan, Point
+from peerflow.testing.faults import ANY, FaultKind, FaultPlan, Point
 from peerflow.testing.functions import Tasks
 from peerflow.testing.leaks import leaked_keys
 from peerflow.testing.records import RunRecord
 from peerflow.testing.report import Finding, SweepReport, told
 
 SWEPT = (FaultKind.CRASH_BEFORE, FaultKind.CRASH_AFTER, FaultKind.PAUSE_BEFORE, FaultKind.PAUSE_AFTER)
-NOT_SWEPT = (ANY, "inbox")
 MOST_FINDINGS = 5
 """A sweep that has found so much has found enough."""
 POSTS = 5
 PAUSE_TTLS = 2.5
 RETENTION_SECONDS = 3600.0
+CONFIRMED = "task_effect_confirmed"
+"""The event of an effect of `ctx.once` that is known to have happened."""
 
 Outputs = Callable[[RunRecord], object]
 
@@ -37,6 +38,11 @@ Outputs = Callable[[RunRecord], object]
 def outputs_of(record: RunRecord) -> dict[str, tuple[TaskState, object]]:
     """Task id → state and result: what must be the same however a run was disturbed."""
     return {task.id: (task.state, task.result) for task in record.tasks}
+
+
+def is_swept(point: Point) -> bool:
+    """The points of a sweep count calls by name, over all pods."""
+    return point.pod == ANY and point.call != ANY
 
 
 def crash_sweep(
@@ -56,11 +62,11 @@ def crash_sweep(
     within_seconds: float = 30.0,
     **options: Any,
 ) -> SweepReport:
-    """Runs the workflow undisturbed to number the calls of its pods, then once for each call and each kind of fault.
+    """Runs the workflow undisturbed to number the calls by which its pods change something, then once for each of them and each kind.
 
     `reset` is called before each run, to clear the outside world of the tests; after it, `effects` tells what has happened there, and
     nothing may be told twice. `outputs` is what must equal the undisturbed run, and `check` may raise AssertionError for what else must hold.
-    `calls` are names of scripts, all but `inbox` where it is None. `limit` takes so many points at random, by `seed`. `only` repeats one
+    `calls` are names of scripts, all where it is None. `limit` takes so many points at random, by `seed`. `only` repeats one
     plan of a report. `options` are those of Cluster.
     Raises AssertionError that tells each violation with its plan, the run's events and the pods' calls.
     """
@@ -110,7 +116,7 @@ class _Sweep:
         self._expected: object = None
         self._cluster: Cluster | None = None
         self._runs: list[str] = []
-        self._made: Counter[tuple[str, str]] = Counter()
+        self._made: list[Point] = []
 
     @property
     def cluster(self) -> Cluster:
@@ -119,19 +125,18 @@ class _Sweep:
         return self._cluster
 
     def measure(self) -> None:
-        """The undisturbed run: what it answers, and which calls it makes. It must keep every promise already."""
+        """The undisturbed run: what it answers, and which of its calls change something. It must keep every promise already."""
         record, problems = self._run(FaultPlan())
         if record is None or problems:
             raise AssertionError("the workflow fails without any fault:\n" + "\n".join([*problems, *told(record), self.cluster.trace.story()]))
         self._expected = self._outputs(record)
-        self.report.points.update({call: count for (pod, call), count in self._made.items() if pod == ANY and call not in NOT_SWEPT})
+        self.report.points.update(point.call for point in self._made)
 
     def plans(self, kinds: Sequence[FaultKind], calls: set[str] | None) -> list[FaultPlan]:
         return [
-            FaultPlan.one(Point(ANY, call, number), kind)
-            for call, count in sorted(self.report.points.items())
-            if calls is None or call in calls
-            for number in range(1, count + 1)
+            FaultPlan.one(point, kind)
+            for point in self._made
+            if calls is None or point.call in calls
             for kind in kinds
         ]
 
@@ -176,7 +181,7 @@ class _Sweep:
             run_id = self._post(cluster, f"sweep {len(self._runs)}")
             self._runs.append(run_id)
             cluster.wait(run_id, self._within_seconds)
-            self._made = Counter(cluster.trace.numbers)
+            self._made = sorted(point for call in list(cluster.trace.calls) if call.did for point in call.points if is_swept(point))
             if any(pod.gate.frozen for pod in cluster.pods):
                 cluster.advance(PAUSE_TTLS * cluster.time.ttl_seconds)
             cluster.plan = FaultPlan()
@@ -185,7 +190,7 @@ class _Sweep:
         except (AssertionError, StorageError) as error:
             return record, [f"L1: {str(error).splitlines()[0]}"]
         problems = [str(violation) for violation in check_invariants(cluster.history, [record], max_lost=cluster.max_lost)]
-        return record, [*problems, *self._wrong_effects(), *self._wrong_by_check(record)]
+        return record, [*problems, *self._wrong_effects(record), *self._wrong_by_check(record)]
 
     def _post(self, cluster: Cluster, key: str) -> str:
         """Posts as a client does that repeats a request at another pod where the first does not answer."""
@@ -197,11 +202,14 @@ class _Sweep:
                 problem = error
         raise AssertionError(f"no pod takes the run: {problem}")
 
-    def _wrong_effects(self) -> list[str]:
-        if self._effects is None:
-            return []
-        counted = Counter(map(str, self._effects()))
-        return [f"effect {effect!r} has happened {count} times" for effect, count in counted.items() if count > 1]
+    def _wrong_effects(self, record: RunRecord) -> list[str]:
+        """Effects that the outside world has seen twice, and effects of `ctx.once` that were confirmed twice."""
+        happened = Counter(map(str, self._effects() if self._effects else ()))
+        confirmed = Counter((event.task_id, event.detail) for event in record.events if event.type == CONFIRMED)
+        return [
+            *(f"effect {effect!r} has happened {count} times" for effect, count in happened.items() if count > 1),
+            *(f"effect {name!r} of task {task!r} was confirmed {count} times" for (task, name), count in confirmed.items() if count > 1),
+        ]
 
     def _wrong_by_check(self, record: RunRecord) -> list[str]:
         try:

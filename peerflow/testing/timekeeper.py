@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 STEP_TTLS = 0.45
 """How far time passes between two heartbeats of a living pod: deadlines are never in doubt."""
 JUMP_TTLS = 8.0
-"""A longer way begins with a jump; the last TTLs are walked, so that leases of dead pods end and are noticed."""
+"""A longer way is a jump; where a pod is down, the last TTLs are walked, so that its leases end and are noticed."""
 WALKED_TTLS = 3.0
 POLL_SECONDS = 0.002
 QUIET_LOOKS = 3
@@ -54,14 +54,16 @@ class Timekeeper:
         self._beat()
 
     def advance(self, seconds: float) -> None:
-        """Time passes. In steps, between which living pods beat; a long way begins with a jump, which they survive as they do any."""
+        """Time passes, in steps between which living pods beat; a long way is a jump, which they survive as they do any."""
         if not self._virtual:
             self._sleep(seconds)
             return
         left = seconds
         if left > JUMP_TTLS * self.ttl_seconds:
-            self.jump(left - WALKED_TTLS * self.ttl_seconds)
-            left = WALKED_TTLS * self.ttl_seconds
+            walked = WALKED_TTLS * self.ttl_seconds if self._somebody_is_down() else 0.0
+            self.jump(left - walked)
+            self._thaw_due()
+            left = walked
         while left > 0:
             step = min(left, STEP_TTLS * self.ttl_seconds)
             left -= step
@@ -78,7 +80,10 @@ class Timekeeper:
             if not self._virtual:
                 self._thaw_due()
                 time.sleep(POLL_SECONDS)
-            elif not self._quiet() or self._pass_time(run_id):
+            elif not self._quiet():
+                # Calls alone are no news: pods look around whenever time passes.
+                limbo_at = None if any(pod.pod.held for pod in self._cluster.living) else limbo_at
+            elif self._pass_time(run_id):
                 limbo_at = None
             elif limbo_at is None:
                 limbo_at = self.clock() + LIMBO_SECONDS
@@ -146,6 +151,11 @@ class Timekeeper:
             while pod.lives and pod.pod.last_beat == last and time.monotonic() < deadline:
                 time.sleep(POLL_SECONDS / 4)
             pod.look()
+
+    def _somebody_is_down(self) -> bool:
+        """True where leases or deadlines of pods that do not live are to end, and to be noticed."""
+        living = {pod.pod_id for pod in self._cluster.living}
+        return not self._cluster.backstage.glimpse().deadlines.keys() <= living
 
     def _thaw_due(self) -> None:
         with self._lock:

@@ -29,6 +29,8 @@ class Call:
     at_seconds: float
     op: str
     fault: Fault | None = None
+    did: bool = False
+    """The server changed something by it, or told a pod what it did not know; False where a pod only looked."""
     said: str = "…"
     """The answer's first word or words, or the error that the caller saw; `…` while there is none."""
 
@@ -68,6 +70,7 @@ class Trace:
     def applied(self, call: Call, args: Sequence[Any], answer: Any) -> None:
         """The server has answered, whether the pod hears it or not."""
         with self._lock:
+            call.did = _did(call.name, answer)
             self._notice(call, args, answer)
 
     def end(self, call: Call, said: str) -> None:
@@ -112,3 +115,10 @@ class Trace:
             words[f"{call.name} repeated"] = call.op in self._applied
             self._applied.add(call.op)
         self.seen += Counter({word: int(count) for word, count in words.items() if count})
+
+
+def _did(name: str, answer: Any) -> bool:
+    if name in {"claim", "reap", "fire_timers", "heartbeat"}:
+        found = {"claim": 2, "reap": 1, "fire_timers": 3, "heartbeat": 1}[name]
+        return len(answer) > found and bool(answer[found])
+    return name != UNCOUNTED

@@ -168,7 +168,7 @@ def test_a_server_whose_fence_is_broken_is_found_out(sweep: Sweep) -> None:
 def test_a_reaper_that_loses_tasks_leaves_a_run_in_limbo(sweep: Sweep) -> None:
     planted = replacing("reap", "return make_ready(run, index, flags, priority, lane, 'running', record)", "return")
     with pytest.raises(AssertionError, match="L1: run .* is in limbo"):
-        sweep(chain(2), [step], calls=["commit"], kinds=[FaultKind.CRASH_BEFORE], rewrite=planted)
+        sweep(chain(2), [step], calls=["commit"], kinds=[FaultKind.CRASH_BEFORE], limit=1, rewrite=planted)
 
 
 def test_a_key_that_nothing_removes_is_found_after_the_sweep(sweep: Sweep) -> None:
