@@ -25,6 +25,8 @@ EDGES_PER_CALL = 250
 ENDED_PER_CALL = 64
 CLAIMS_PER_CALL = 64
 """Bounds of a commit's other two parts; together no call touches more than 400 tasks."""
+EFFECTS_PER_TASK = 64
+"""Names of effects that a task may have: what a task leaves in Redis has a bound."""
 COMPILE_INLINE_BYTES = 8 * 1024
 """A larger packed definition is compiled in a thread, so that it does not hold up the loop."""
 
@@ -159,6 +161,19 @@ class Partition:
             answer = await self._call("release", who.pod_id, who.capabilities_digest, "leave" if last else "", *batch)
             words += answer[1]
         return words
+
+    async def begin_effect(self, op: str, ref: str, name: str, *, again: bool) -> tuple[str, str]:
+        """Records that a claim's attempt is about to act under a name; `again`: also where that was begun before and never confirmed.
+
+        Answers `new`, `unknown`, `confirmed` with the result's JSON, `STALE`, `TERMINAL` with the run's state, or `FULL`.
+        """
+        answer = await self._call("begin_effect", op, ref, name, EFFECTS_PER_TASK, "run" if again else "fail")
+        word, detail, *_ = [*(answer[1:] if answer[0] == "OK" else answer), ""]
+        return word, detail
+
+    async def confirm_effect(self, op: str, ref: str, name: str, result_json: str) -> str:
+        """Records that it happened, with its result. Answers `OK`, `STALE`, `TERMINAL`, or `CONFIRMED` where another operation did so."""
+        return (await self._call("confirm_effect", op, ref, name, result_json))[0]
 
     async def wait_inbox(self, pod_id: str, seconds: float) -> list[str]:
         """Waits for messages to this pod: `ready`, or `stop <run id>`. An empty list after `seconds` without any."""
