@@ -15,6 +15,7 @@ from typing import cast
 import redis.asyncio
 
 from engine.errors import StorageCorrupt
+from engine.limits import EFFECTS_PER_TASK
 from storage.connection import translated
 from storage.graphs import GraphCache, RunGraph, unpack
 from storage.keys import Keys
@@ -25,8 +26,6 @@ EDGES_PER_CALL = 250
 ENDED_PER_CALL = 64
 CLAIMS_PER_CALL = 64
 """Bounds of a commit's other two parts; together no call touches more than 400 tasks."""
-EFFECTS_PER_TASK = 64
-"""Names of effects that a task may have: what a task leaves in Redis has a bound."""
 COMPILE_INLINE_BYTES = 8 * 1024
 """A larger packed definition is compiled in a thread, so that it does not hold up the loop."""
 

@@ -12,7 +12,8 @@ import pytest
 
 from engine.errors import RunNotFound, StorageUnavailable, TaskNotFound
 from engine.ids import effect_key
-from storage.partition import EFFECTS_PER_TASK, Claim
+from engine.limits import EFFECTS_PER_TASK
+from storage.partition import Claim
 from storage.repeat import until_answered
 from tests.support.expected import added, numbered, pods, run_row
 from tests.support.faulty_client import Fault, between, not_sent, reply_lost
