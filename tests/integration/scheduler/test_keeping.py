@@ -82,11 +82,13 @@ async def test_a_task_with_too_many_names_is_told_the_limit(desk: Desk) -> None:
 
 
 async def test_two_blocks_of_one_name_confirm_once(desk: Desk) -> None:
-    outer, inner = desk.context.once("charge"), desk.context.once("charge")
-    with pytest.raises(EffectRefused, match="another block of this name"):
-        async with outer, inner:
+    async def work() -> None:
+        async with desk.context.once("charge") as outer, desk.context.once("charge") as inner:
             assert (outer.unknown, inner.unknown) == (False, True)
             outer.result, inner.result = 1, 2
+
+    with pytest.raises(EffectRefused, match="another block of this name"):
+        await work()
     async with desk.context.once("charge") as known:
         assert known.result == 2
 
