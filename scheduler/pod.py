@@ -29,6 +29,7 @@ from scheduler.executor import Executor
 from scheduler.heart import RETRY_SECONDS, Description, Heart
 from scheduler.holdings import Held, Holdings
 from scheduler.inbox import Inbox
+from scheduler.keeping import StoredEffects
 from scheduler.passing import Passer
 from scheduler.reaper import Reaper
 from scheduler.registry import Registry
@@ -104,6 +105,7 @@ class Pod:
         self._loops: asyncio.Task[None] | None = None
         self._releasing: set[asyncio.Task[None]] = set()
         self._clock = clock
+        self._effects = StoredEffects(self._holdings, store.partitions, result_bytes=options.result_bytes)
         self._executor = Executor(
             registry,
             self.who.pod_id,
@@ -111,6 +113,7 @@ class Pod:
             result_bytes=options.result_bytes,
             threads=options.concurrency,
             processes=options.processes,
+            effects=self._effects,
         )
         self._timers: list[Timers] = []
         self._passers: list[Passer] = []
@@ -228,6 +231,7 @@ class Pod:
     async def abandon(self) -> None:
         """Ends executor, loops and heartbeat without a word to storage: what is held runs out there, as after a kill."""
         await self._executor.close()
+        self._effects.close()
         if self._loops is not None:
             self._loops.cancel()
             await asyncio.gather(self._loops, return_exceptions=True)

@@ -40,11 +40,11 @@ class Bench:
     async def open(cls, url: str, namespace: str) -> Self:
         return cls(await Store.open(url, namespace=namespace))
 
-    async def pod(self, *functions: Callable[..., Any], ttl_seconds: float = 10.0, **options: Any) -> Pod:
+    async def pod(self, *functions: Callable[..., Any], ttl_seconds: float = 10.0, executor: str | None = None, **options: Any) -> Pod:
         """Starts a pod that has these functions, and waits until it is ready."""
         registry = Registry()
         for function in functions:
-            registry.register(function)
+            registry.register(function, executor=executor)
         pod = Pod(self.store, registry, self.published, PodOptions(lease_ttl_seconds=ttl_seconds, **options))
         self.pods.append(pod)
         await pod.start()
