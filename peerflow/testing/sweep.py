@@ -1,7 +1,7 @@
 """Runs a workflow again and again, and at each call that its pods make kills or freezes one of them: is the outcome always the same?
 
-    def test_an_order_is_charged_once():
-        crash_sweep(ORDER, tasks=[shop], reset=provider.clear, effects=lambda: provider.charges)
+def test_an_order_is_charged_once():
+    crash_sweep(ORDER, tasks=[shop], reset=provider.clear, effects=lambda: provider.charges)
 """
 
 from __future__ import annotations
@@ -29,8 +29,6 @@ MOST_FINDINGS = 5
 POSTS = 5
 PAUSE_TTLS = 2.5
 RETENTION_SECONDS = 3600.0
-CONFIRMED = "task_effect_confirmed"
-"""The event of an effect of `ctx.once` that is known to have happened."""
 
 Outputs = Callable[[RunRecord], object]
 
@@ -64,10 +62,10 @@ def crash_sweep(
 ) -> SweepReport:
     """Runs the workflow undisturbed to number the calls by which its pods change something, then once for each of them and each kind.
 
-    `reset` is called before each run, to clear the outside world of the tests; after it, `effects` tells what has happened there, and
-    nothing may be told twice. `outputs` is what must equal the undisturbed run, and `check` may raise AssertionError for what else must hold.
-    `calls` are names of scripts, all where it is None. `limit` takes so many points at random, by `seed`. `only` repeats one
-    plan of a report. `options` are those of Cluster.
+    `reset` is called before each run, to clear the outside world of the tests; after the run `effects` tells what has happened there, and
+    nothing may be told twice. `outputs` is what must equal the undisturbed run; `check` may raise AssertionError for what else must hold.
+    `calls` are names of scripts, all where it is None. `limit` takes so many points at random, by `seed`. `only` repeats one plan of a
+    report. `options` are those of Cluster.
     Raises AssertionError that tells each violation with its plan, the run's events and the pods' calls.
     """
     if pods < 2:
@@ -111,7 +109,8 @@ class _Sweep:
     ) -> None:
         self._workflow, self._tasks, self._pods = workflow, list(tasks), pods
         self._reset, self._effects, self._outputs, self._check = reset, effects, outputs, check
-        self._within_seconds, self._options = within_seconds, {"retention_seconds": RETENTION_SECONDS, **options}
+        self._within_seconds, self._options = within_seconds, options
+        self._options.setdefault("retention_seconds", RETENTION_SECONDS)
         self.report = SweepReport()
         self._expected: object = None
         self._cluster: Cluster | None = None
@@ -128,17 +127,14 @@ class _Sweep:
         """The undisturbed run: what it answers, and which of its calls change something. It must keep every promise already."""
         record, problems = self._run(FaultPlan())
         if record is None or problems:
-            raise AssertionError("the workflow fails without any fault:\n" + "\n".join([*problems, *told(record), self.cluster.trace.story()]))
+            raise AssertionError(
+                "the workflow fails without any fault:\n" + "\n".join([*problems, *told(record), self.cluster.trace.story()])
+            )
         self._expected = self._outputs(record)
         self.report.points.update(point.call for point in self._made)
 
     def plans(self, kinds: Sequence[FaultKind], calls: set[str] | None) -> list[FaultPlan]:
-        return [
-            FaultPlan.one(point, kind)
-            for point in self._made
-            if calls is None or point.call in calls
-            for kind in kinds
-        ]
+        return [FaultPlan.one(point, kind) for point in self._made if calls is None or point.call in calls for kind in kinds]
 
     def disturb(self, plan: FaultPlan) -> None:
         """One run that meets the plan's faults."""
@@ -161,7 +157,9 @@ class _Sweep:
             return
         leaked = leaked_keys(self._cluster, self._runs, self._options["retention_seconds"])
         if leaked:
-            self.report.findings.append(Finding("after all runs", tuple(f"S18: {key} is left" for key in leaked), self._cluster.trace.story()))
+            self.report.findings.append(
+                Finding("after all runs", tuple(f"S18: {key} is left" for key in leaked), self._cluster.trace.story())
+            )
 
     def close(self) -> None:
         if self._cluster is not None:
@@ -181,16 +179,18 @@ class _Sweep:
             run_id = self._post(cluster, f"sweep {len(self._runs)}")
             self._runs.append(run_id)
             cluster.wait(run_id, self._within_seconds)
-            self._made = sorted(point for call in list(cluster.trace.calls) if call.did for point in call.points if is_swept(point))
+            made = list(cluster.trace.calls)
             if any(pod.gate.frozen for pod in cluster.pods):
                 cluster.advance(PAUSE_TTLS * cluster.time.ttl_seconds)
             cluster.plan = FaultPlan()
             cluster.settle()
+            # Only now has every pod heard what its calls did.
+            self._made = sorted(point for call in made if call.did for point in call.points if is_swept(point))
             record = cluster.record(run_id)
         except (AssertionError, StorageError) as error:
             return record, [f"L1: {str(error).splitlines()[0]}"]
         problems = [str(violation) for violation in check_invariants(cluster.history, [record], max_lost=cluster.max_lost)]
-        return record, [*problems, *self._wrong_effects(record), *self._wrong_by_check(record)]
+        return record, [*problems, *self._wrong_effects(), *self._wrong_by_check(record)]
 
     def _post(self, cluster: Cluster, key: str) -> str:
         """Posts as a client does that repeats a request at another pod where the first does not answer."""
@@ -202,14 +202,10 @@ class _Sweep:
                 problem = error
         raise AssertionError(f"no pod takes the run: {problem}")
 
-    def _wrong_effects(self, record: RunRecord) -> list[str]:
-        """Effects that the outside world has seen twice, and effects of `ctx.once` that were confirmed twice."""
+    def _wrong_effects(self) -> list[str]:
+        """Effects that the outside world has seen twice."""
         happened = Counter(map(str, self._effects() if self._effects else ()))
-        confirmed = Counter((event.task_id, event.detail) for event in record.events if event.type == CONFIRMED)
-        return [
-            *(f"effect {effect!r} has happened {count} times" for effect, count in happened.items() if count > 1),
-            *(f"effect {name!r} of task {task!r} was confirmed {count} times" for (task, name), count in confirmed.items() if count > 1),
-        ]
+        return [f"effect {effect!r} has happened {count} times" for effect, count in happened.items() if count > 1]
 
     def _wrong_by_check(self, record: RunRecord) -> list[str]:
         try:
