@@ -89,7 +89,7 @@ def test_every_public_name_of_the_testing_package_is_there() -> None:
 
     assert all(hasattr(tools, name) for name in tools.__all__)
     with pytest.raises(AttributeError, match="nothing_such"):
-        _ = tools.nothing_such  # pyright: ignore[reportUnknownVariableType, reportAttributeAccessIssue]
+        _ = tools.nothing_such
 
 
 def running_in(folder: Path) -> list[str]:
