@@ -22,8 +22,6 @@ def on_event(world: World, event: EventView) -> Iterator[Violation]:
         text = _wrong_end(world, RUN_ENDS[event.type])
         if text:
             yield world.violation("S12", f"event {event.seq} ({event.type}): {text}")
-    elif world.done == len(world.tasks) and not world.ended and event.type not in REPAIRS:
-        yield world.violation("S12", f"event {event.seq} ({event.type}) comes before the end of the run, which has nothing left to do")
 
 
 def at_end(world: World) -> Iterator[Violation]:
