@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from engine.states import TaskState
-from peerflow.testing.replay import ENDS_OF_CLAIMS, GIVEN_BACK, TaskPlace, World
+from peerflow.testing.replay import EFFECTS, ENDS_OF_CLAIMS, GIVEN_BACK, TaskPlace, World
 from peerflow.testing.violation import Violation
 from storage.views import EventView
 
@@ -40,7 +40,9 @@ def _of_task(world: World, event: EventView, task_id: str, task: TaskPlace) -> I
     elif world.ended and kind not in STOPPED_ATTEMPTS:
         invariant = "S12" if world.ended == "finished" else "S9"
         yield world.violation(invariant, f"{_name(event)} although the run was {world.ended}", task_id)
-    elif kind in ENDS_OF_CLAIMS:
+    elif kind == "task_repaired":
+        return
+    elif kind in ENDS_OF_CLAIMS or kind in EFFECTS:
         if not _ends_current_claim(task, event):
             yield world.violation("S2", f"{_name(event)} by attempt {event.attempt} of pod {event.pod}; {_told(task)}", task_id)
         elif kind == "task_cancelled" and not world.ended:

@@ -418,6 +418,12 @@ def test_s13_a_task_is_elsewhere_than_its_events_lead_to() -> None:
     # The counters, which are right, are no recount of such tasks.
     assert found(run, record) == {"S13", "S12"}
     run = FakeRun(dag(a="", b=""))
+    run.claim("a")
+    run.fail("a")
+    run.claim("b")
+    run.succeed("b")
+    assert found(run, with_task(run.record(), "a", state=TaskState.SUCCEEDED)) == {"S13", "S12"}
+    run = FakeRun(dag(a="", b=""))
     record = with_run(with_task(run.record(), "a", state=TaskState.RUNNING), counts={TaskState.READY: 1, TaskState.RUNNING: 1})
     assert found(run, record, live=True) == {"S13"}
 
