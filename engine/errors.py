@@ -8,6 +8,9 @@
     │   ├── IdempotencyConflict
     │   └── TaskNotFound
     ├── LeaseLost              another pod may hold the task by now: the result counts for nothing
+    ├── EffectError            what ctx.once() was asked for cannot be had
+    │   ├── EffectUnknown      it may have happened before
+    │   └── EffectRefused      its name, or how it is used
     ├── TaskError              an attempt failed
     │   ├── TaskFailed
     │   ├── TaskTimedOut
@@ -121,6 +124,34 @@ class LeaseLost(PeerflowError):
 
     def __str__(self) -> str:
         return f"claim {self.claim_id} has been lost: the task was cancelled, or is another pod's by now"
+
+
+class EffectError(PeerflowError):
+    """An effect of a task cannot be begun or confirmed."""
+
+
+class EffectUnknown(EffectError):
+    """The effect was begun before and never confirmed; `key` is what the other side may know it by."""
+
+    def __init__(self, name: str, key: str) -> None:
+        self.name = name
+        self.key = key
+        super().__init__(name, key)
+
+    def __str__(self) -> str:
+        return f"effect {self.name!r} was begun before and never confirmed: it may have happened; look it up by its key {self.key}"
+
+
+class EffectRefused(EffectError):
+    """The task's code uses an effect as it cannot be used; nothing was recorded."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        self.name = name
+        self.reason = reason
+        super().__init__(name, reason)
+
+    def __str__(self) -> str:
+        return f"effect {self.name[:130]!r}: {self.reason}"
 
 
 class TaskError(PeerflowError):

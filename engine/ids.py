@@ -6,6 +6,7 @@ any pod finds a run's keys from the id alone.
 
 from __future__ import annotations
 
+import hashlib
 import re
 
 from engine.limits import ID_PATTERN
@@ -55,8 +56,17 @@ def is_run_id(text: str) -> bool:
 
 
 def is_id(text: str) -> bool:
-    """True for what may name a task, a task function or a queue.
+    """True for what may name a task, a task function, a queue or an effect.
 
     `.` and `..` are refused: clients and proxies remove them from the path of a URL.
     """
     return _ID.fullmatch(text) is not None and text not in {".", ".."}
+
+
+def effect_key(run_id: str, task_id: str, name: str | None = None) -> str:
+    """64 hex digits that name a task's effect, or the one of its effects that has a name: the same in all attempts of that task.
+
+    Ids have no slash, so no two effects share a key.
+    """
+    parts = (run_id, task_id) if name is None else (run_id, task_id, name)
+    return hashlib.sha256("/".join(parts).encode()).hexdigest()

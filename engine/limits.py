@@ -10,6 +10,9 @@ ID_PATTERN = r"^[A-Za-z0-9_.-]{1,128}$"
 ID_CHARS = 128
 """The longest id."""
 
+EFFECTS_PER_TASK = 64
+"""Names that one task may give to `ctx.once()`: what a task leaves in storage has a bound."""
+
 KIB = 1024
 MIB = 1024 * KIB
 

@@ -6,7 +6,8 @@
     async def greet(name: str) -> str:
         return f"hello {name}"
 
-`task` registers functions, `TaskContext` is what they may know about their attempt, `Client` talks to a pod.
+`task` registers functions, `TaskContext` is what they may know about their attempt, `Effect` is what `ctx.once()` gives them, `Client`
+talks to a pod.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
+from engine.errors import EffectUnknown, LeaseLost
 from scheduler.context import TaskContext
+from scheduler.effects import Effect, EffectMemory
 from scheduler.registry import task
 
 if TYPE_CHECKING:
@@ -25,7 +28,7 @@ try:
 except PackageNotFoundError:
     __version__ = "0"
 
-__all__ = ["Client", "TaskContext", "__version__", "task"]
+__all__ = ["Client", "Effect", "EffectMemory", "EffectUnknown", "LeaseLost", "TaskContext", "__version__", "task"]
 
 
 def __getattr__(name: str) -> Any:

@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from engine.errors import EffectError
 from engine.outcome import Failed, Outcome
 from scheduler.context import CURRENT, TaskContext
 from scheduler.failures import InvalidArguments, InvalidResult, failed, failed_in_user_code
@@ -17,11 +18,15 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
 
+NEVER_BETTER = (EffectError, InvalidResult)
+"""What `ctx.once()` raises so that another attempt would raise it again."""
+
+
 def raised(error: BaseException) -> Failed:
     """The failure of an attempt whose code raised `error`, SystemExit and KeyboardInterrupt included."""
     if isinstance(error, InvalidArguments):
         return failed(error, retryable=False)
-    return failed_in_user_code(error)
+    return failed_in_user_code(error, retryable=not isinstance(error, NEVER_BETTER))
 
 
 def call_blocking(function: TaskFunction, args: Mapping[str, JsonValue], context: TaskContext, result_bytes: int) -> Outcome:

@@ -22,6 +22,7 @@ from engine.errors import TaskNotRegistered
 from engine.outcome import Outcome
 from scheduler.calls import call_blocking
 from scheduler.context import TaskContext
+from scheduler.effect_pipe import PipedEffects
 from scheduler.failures import failed_in_user_code
 from scheduler.registry import TaskFunction, default_registry
 from scheduler.wire import Unpacker, outcome_to_wire, pack
@@ -73,14 +74,15 @@ def main(requests_fd: int, replies_fd: int) -> NoReturn:
         # A handler that does nothing, and not SIG_IGN, which the user's own subprocesses would inherit.
         signal.signal(number, _ignore)
     requests: SimpleQueue[dict[str, Any]] = SimpleQueue()
-    threading.Thread(target=_read, args=(requests_fd, requests), name="peerflow-pod-watcher", daemon=True).start()
     replies = Replies(replies_fd)
+    effects = PipedEffects(replies.send)
+    threading.Thread(target=_read, args=(requests_fd, requests, effects), name="peerflow-pod-watcher", daemon=True).start()
     _prepare(requests.get())
     replies.send({"op": "ready"})
     own_pid = os.getpid()
     while True:
         request = requests.get()
-        outcome = _run(request, replies)
+        outcome = _run(request, replies, effects)
         if os.getpid() != own_pid:
             os._exit(0)  # the user's code forked and let the copy return: only one of them may answer
         for stream in (sys.stdout, sys.stderr):
@@ -93,13 +95,19 @@ def _ignore(number: int, frame: FrameType | None) -> None:
     del number, frame
 
 
-def _read(fd: int, requests: SimpleQueue[dict[str, Any]]) -> None:
-    """Feeds the main thread. The end of the pipe is the end of the pod: then this process and all it has started must not live on."""
+def _read(fd: int, requests: SimpleQueue[dict[str, Any]], effects: PipedEffects) -> None:
+    """Feeds the main thread, and code that waits for an effect's answer.
+
+    The end of the pipe is the end of the pod: then this process and all it has started must not live on.
+    """
     unpacker = Unpacker()
     try:
         while data := os.read(fd, READ_BYTES):
             for message in unpacker.feed(data):
-                requests.put(message)
+                if message["op"] == "effect":
+                    effects.answered(message)
+                else:
+                    requests.put(message)
     finally:
         if os.getpgrp() == os.getpid():
             os.killpg(os.getpgrp(), signal.SIGKILL)
@@ -123,8 +131,10 @@ def _prepare(hello: dict[str, Any]) -> None:
             importlib.import_module(module)
 
 
-def _run(request: dict[str, Any], replies: Replies) -> Outcome:
-    context = TaskContext(**request["context"], on_heartbeat=Beats(replies, request["claim_id"]))
+def _run(request: dict[str, Any], replies: Replies, effects: PipedEffects) -> Outcome:
+    claim_id = request["claim_id"]
+    effects.result_bytes = request["result_bytes"]
+    context = TaskContext(**request["context"], claim_id=claim_id, on_heartbeat=Beats(replies, claim_id), effects=effects)
     try:
         function = _find(**request["function"])
     except BaseException as error:  # noqa: BLE001  # a module of tasks may raise anything while it is imported

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Callable, MutableMapping
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
+
+from engine.ids import effect_key
+from scheduler.effects import Effect, EffectKeeper, EffectMemory
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -33,7 +35,7 @@ class TaskContext:
     `scheduler.context.current()`. A user's unit test makes one with the facts that the test needs.
     """
 
-    __slots__ = ("_cancelled", "_on_heartbeat", "attempt", "fencing_token", "pod_id", "run_id", "task_id")
+    __slots__ = ("_cancelled", "_effects", "_on_heartbeat", "attempt", "claim_id", "fencing_token", "pod_id", "run_id", "task_id")
 
     def __init__(
         self,
@@ -43,8 +45,11 @@ class TaskContext:
         attempt: int = 1,
         fencing_token: int = 0,
         pod_id: str = "",
+        claim_id: str = "",
         on_heartbeat: Callable[[JsonValue], None] = _ignore,
+        effects: EffectKeeper | None = None,
     ) -> None:
+        """Without `effects`, `once()` remembers in this object alone: one `EffectMemory` for several contexts plays several attempts."""
         self.run_id = run_id
         self.task_id = task_id
         self.attempt = attempt
@@ -52,13 +57,37 @@ class TaskContext:
         self.fencing_token = fencing_token
         """Grows with each attempt of the task: a store that keeps the greatest number seen can refuse an older attempt's writes."""
         self.pod_id = pod_id
+        self.claim_id = claim_id
+        """32 hex digits that name this attempt's claim: unlike its number, never used twice."""
         self._on_heartbeat = on_heartbeat
+        self._effects = effects
         self._cancelled = False
 
     @property
     def effect_key(self) -> str:
         """64 hex digits that name the task's effect: the same in all attempts, so that a side effect can be made once."""
-        return hashlib.sha256(f"{self.run_id}/{self.task_id}".encode()).hexdigest()
+        return effect_key(self.run_id, self.task_id)
+
+    @property
+    def effects(self) -> EffectKeeper:
+        """Who remembers this attempt's effects. For `once()`, and for whoever runs the code elsewhere."""
+        if self._effects is None:
+            self._effects = EffectMemory()
+        return self._effects
+
+    def once(self, name: str, *, on_unknown: Literal["run", "fail"] = "run") -> Effect:
+        """An effect on the outside world that all attempts of this task know of: at most one confirmation of it is ever accepted.
+
+            async with ctx.once("charge") as effect:
+                if not effect.confirmed:
+                    effect.result = await gateway.charge(order, idempotency_key=effect.key)
+
+        `with` instead of `async with` in code that is not async. A task has up to 64 names, each as an id. Where the effect was announced
+        before and never confirmed, `effect.unknown` is True; with `on_unknown="fail"`, EffectUnknown is raised instead. Entering and
+        leaving raise LeaseLost where this attempt is not the task's current one any more, leaving raises InvalidResult or ResultTooLarge
+        where `effect.result` cannot be stored. While storage is away both wait for it.
+        """
+        return Effect(self, self.effects, name, on_unknown)
 
     @property
     def log(self) -> TaskLogger:

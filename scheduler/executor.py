@@ -14,6 +14,7 @@ from engine.outcome import Outcome
 from scheduler.attempt import Attempt
 from scheduler.context import TaskContext
 from scheduler.coroutines import AsyncLane
+from scheduler.effects import EffectKeeper
 from scheduler.lanes import Lane, Run
 from scheduler.processes import ProcessLane
 from scheduler.registry import Registry, TaskFunction
@@ -41,15 +42,18 @@ class Executor:
         result_bytes: int = Limits().result_bytes,
         threads: int = 100,
         processes: int = 1,
+        effects: EffectKeeper | None = None,
     ) -> None:
         """Needs a running loop. `on_done` is called in its thread, never from within `start` or `stop`.
 
         `threads` and `processes` bound how many blocking functions and process functions run at once; more wait here, their timeouts
-        not counting yet. `threads` is best as great as the number of attempts that the pod claims.
+        not counting yet. `threads` is best as great as the number of attempts that the pod claims. Without `effects`, each attempt
+        remembers its effects by itself.
         """
         self._registry = registry
         self._pod_id = pod_id
         self._on_done = on_done
+        self._effects = effects
         self._loop = asyncio.get_running_loop()
         self._runs: dict[str, Run] = {}
         self._attempts: dict[str, Attempt] = {}
@@ -74,7 +78,9 @@ class Executor:
             attempt=attempt.attempt,
             fencing_token=attempt.fencing_token,
             pod_id=self._pod_id,
+            claim_id=claim_id,
             on_heartbeat=attempt.beat,
+            effects=self._effects,
         )
         self._runs[claim_id] = run = Run(attempt, function, context)
         self._attempts[claim_id] = attempt

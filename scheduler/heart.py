@@ -46,12 +46,15 @@ class Heart(threading.Thread):
         describe: Callable[[], Description],
         on_pulse: Callable[[int, Pulse], None],
         unheard_seconds: float,
+        retry_seconds: float = RETRY_SECONDS,
         publisher: Publisher,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(name="peerflow-heartbeat", daemon=True)
         self._connections, self._who, self._address = connections, who, address
         self._refs, self._describe, self._on_pulse = refs, describe, on_pulse
-        self._unheard_ms = int(unheard_seconds * 1000)
+        self._unheard_ms, self._retry_seconds = int(unheard_seconds * 1000), retry_seconds
+        self._clock = clock
         self._publisher = publisher
         self._ttl_seconds = who.ttl_ms / 1000
         self._server_ms = [0] * len(connections)
@@ -59,7 +62,7 @@ class Heart(threading.Thread):
         self._wake = threading.Event()
         self._stopping = False
         self.last_ok: float | None = None
-        """When all partitions last answered: monotonic seconds; None before the first time."""
+        """When all partitions last answered, by `clock`; None before the first time."""
         self._failing_since: float | None = None
 
     def beat_now(self, *, describe: bool = False) -> None:
@@ -75,11 +78,11 @@ class Heart(threading.Thread):
 
     def run(self) -> None:
         while not self._stopping:
-            started = time.monotonic()
+            started = self._clock()
             ok = self.run_once()
             held = any(self._refs(number) for number in range(len(self._connections)))
-            pause = (self._ttl_seconds / (3 if held else 2)) if ok else RETRY_SECONDS
-            took = time.monotonic() - started
+            pause = (self._ttl_seconds / (3 if held else 2)) if ok else self._retry_seconds
+            took = self._clock() - started
             if took > self._ttl_seconds / 2:
                 self._publisher.publish(HeartbeatLate(pod_id=self._who.pod_id, duration_seconds=took, lease_ttl_seconds=self._ttl_seconds))
             self._pause(started, pause)
@@ -90,7 +93,7 @@ class Heart(threading.Thread):
         """Waits; an idle pod that gets claims meanwhile goes over to the shorter interval."""
         until = started + seconds
         busy_until = started + min(seconds, self._ttl_seconds / 3)
-        while not self._stopping and (now := time.monotonic()) < until:
+        while not self._stopping and (now := self._clock()) < until:
             if self._wake.wait(max(0.0, (busy_until if now < busy_until else until) - now)):
                 break
             if any(self._refs(number) for number in range(len(self._connections))):
@@ -113,7 +116,7 @@ class Heart(threading.Thread):
         return True
 
     def _beat(self, number: int) -> None:
-        now = time.monotonic()
+        now = self._clock()
         describe = now - self._described > DESCRIBE_TTLS * self._ttl_seconds
         said = self._describe() if describe else Description("", "")
         # The instant before the list is taken, by the server's clock: only claims well before it can be missing from the list.
@@ -132,11 +135,11 @@ class Heart(threading.Thread):
         for connection in self._connections:
             connection.disconnect()
         if self._failing_since is None:
-            self._failing_since = time.monotonic()
+            self._failing_since = self._clock()
             self._publisher.publish(StorageLost(pod_id=self._who.pod_id, address=self._address, error=error))
 
     def _succeeded(self) -> None:
-        self.last_ok = time.monotonic()
+        self.last_ok = self._clock()
         if self._failing_since is not None:
             away = self.last_ok - self._failing_since
             self._failing_since = None

@@ -26,22 +26,18 @@ from engine.states import RunState
 from scheduler.attempt import Attempt
 from scheduler.claimer import Claimer
 from scheduler.executor import Executor
-from scheduler.heart import Description, Heart
+from scheduler.heart import RETRY_SECONDS, Description, Heart
 from scheduler.holdings import Held, Holdings
 from scheduler.inbox import Inbox
+from scheduler.keeping import StoredEffects
 from scheduler.passing import Passer
 from scheduler.reaper import Reaper
 from scheduler.registry import Registry
-from scheduler.timers import Timers
+from scheduler.timers import LOOK_SECONDS, Timers
 from storage.heartbeats import Pulse
 from storage.partition import Identity
 from storage.repeat import until_answered
 from storage.store import Store
-
-LEAVE_SECONDS = 5.0
-"""How long a leaving pod waits for storage before it leaves without a word."""
-UNHEARD_SECONDS = 5.0
-"""Twice the time limit of a claim call: an older claim that this pod does not list never reached it."""
 
 
 class Loop(Protocol):
@@ -61,6 +57,14 @@ class PodOptions:
     processes: int = 1
     result_bytes: int = 256 * 1024
     version: str = "0"
+    leave_seconds: float = 5.0
+    """How long a leaving pod waits for storage before it leaves without a word."""
+    unheard_seconds: float = 5.0
+    """Twice the time limit of a claim call: an older claim that this pod does not list never reached it."""
+    beat_retry_seconds: float = RETRY_SECONDS
+    """Between two heartbeats that failed; less than a third of the TTL."""
+    look_seconds: float = LOOK_SECONDS
+    """How often a pod looks for timers of pods that died."""
     verbose: bool = False
     """Publish an event for every claim and every success too, which costs a tenth of the speed or more."""
 
@@ -87,7 +91,9 @@ def capabilities_of(queues: Iterable[str], functions: Iterable[str]) -> tuple[st
 class Pod:
     """A pod's scheduler. `start`, then `drain` (optional), then `stop`."""
 
-    def __init__(self, store: Store, registry: Registry, publisher: Publisher, options: PodOptions) -> None:
+    def __init__(
+        self, store: Store, registry: Registry, publisher: Publisher, options: PodOptions, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         """Needs a running loop, since the executor does."""
         self._store, self._registry, self._publisher, self._options = store, registry, publisher, options
         in_children = [function.name for function in registry if function.kind == "process"]
@@ -104,7 +110,8 @@ class Pod:
         self._draining = False
         self._loops: asyncio.Task[None] | None = None
         self._releasing: set[asyncio.Task[None]] = set()
-        self._clock: Callable[[], float] = time.monotonic
+        self._clock = clock
+        self._effects = StoredEffects(self._holdings, store.partitions, result_bytes=options.result_bytes)
         self._executor = Executor(
             registry,
             self.who.pod_id,
@@ -112,6 +119,7 @@ class Pod:
             result_bytes=options.result_bytes,
             threads=options.concurrency,
             processes=options.processes,
+            effects=self._effects,
         )
         self._timers: list[Timers] = []
         self._passers: list[Passer] = []
@@ -131,14 +139,16 @@ class Pod:
             refs=self._holdings.refs,
             describe=self._describe,
             on_pulse=lambda number, pulse: self._in_loop(self._on_pulse, number, pulse),
-            unheard_seconds=UNHEARD_SECONDS,
+            unheard_seconds=self._options.unheard_seconds,
+            retry_seconds=self._options.beat_retry_seconds,
             publisher=self._publisher,
+            clock=self._clock,
         )
 
     def _wire(self, number: int) -> None:
         partition = self._store.partitions[number]
         partition.on_run_ended = lambda run_id, state: self._publisher.publish(RunFinished(run_id=run_id, state=RunState(state)))
-        timers = Timers(partition, self._clock)
+        timers = Timers(partition, self._clock, look_seconds=self._options.look_seconds)
         passer = Passer(partition, timers)
         timers.on_slices = passer.add
         claimer = Claimer(
@@ -221,15 +231,20 @@ class Pod:
         self._draining = True
         left = self._holdings.unended()
         released = await self._give_back(left)
+        await self.abandon()
+        await self._sign_off()
+        self._publisher.publish(PodStopped(pod_id=self.who.pod_id, released=released))
+
+    async def abandon(self) -> None:
+        """Ends executor, loops and heartbeat without a word to storage: what is held runs out there, as after a kill."""
         await self._executor.close()
+        self._effects.close()
         if self._loops is not None:
             self._loops.cancel()
             await asyncio.gather(self._loops, return_exceptions=True)
         self._heart.stop()
         if self._heart.is_alive():
             await asyncio.to_thread(self._heart.join, 2 * self._options.lease_ttl_seconds)
-        await self._sign_off()
-        self._publisher.publish(PodStopped(pod_id=self.who.pod_id, released=released))
 
     async def _give_back(self, left: list[Held]) -> int:
         """Releases claims; where storage is away their leases run out by themselves, and another pod takes over."""
@@ -238,7 +253,7 @@ class Pod:
             claimer.drain()
             mine = [held for held in left if held.partition == number]
             try:
-                await asyncio.wait_for(claimer.give_back(mine, "the pod stops"), LEAVE_SECONDS)
+                await asyncio.wait_for(claimer.give_back(mine, "the pod stops"), self._options.leave_seconds)
                 released += len(mine)
             except (StorageError, TimeoutError):
                 continue
@@ -248,19 +263,31 @@ class Pod:
         for partition in self._store.partitions:
             try:
                 for identity, _ in self._also:
-                    await asyncio.wait_for(partition.release(identity, []), LEAVE_SECONDS)
-                await asyncio.wait_for(partition.release(self.who, [], leave=True), LEAVE_SECONDS)
+                    await asyncio.wait_for(partition.release(identity, []), self._options.leave_seconds)
+                await asyncio.wait_for(partition.release(self.who, [], leave=True), self._options.leave_seconds)
             except (StorageError, TimeoutError):
                 return
 
     def look(self) -> None:
-        """Looks for ready tasks at once."""
-        for claimer in self._claimers:
+        """Looks for ready tasks, timers that are due, and orphans at once."""
+        for claimer, timers, reaper in zip(self._claimers, self._timers, self._reapers, strict=True):
             claimer.wake()
+            timers.look()
+            reaper.look()
 
     def beat_now(self) -> None:
         """Sends a heartbeat at once."""
         self._heart.beat_now()
+
+    @property
+    def held(self) -> int:
+        """Claims that this pod holds."""
+        return len(self._holdings)
+
+    @property
+    def last_beat(self) -> float | None:
+        """When the last heartbeat was answered, by the pod's clock; None before the first."""
+        return self._heart.last_ok
 
     @property
     def storage_fails(self) -> bool:

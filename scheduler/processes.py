@@ -11,6 +11,7 @@ from collections import deque
 from typing import Any
 
 from engine.errors import TaskTimedOut
+from scheduler.effect_pipe import answer_question
 from scheduler.failures import ProcessDied, failed
 from scheduler.lanes import Report, Run
 from scheduler.registry import Registry
@@ -74,6 +75,10 @@ class ProcessLane:
         """A message from a child; WireError where it is none of ours, which makes the worker kill its process."""
         run = worker.run
         op = message.get("op")
+        if op == "effect":
+            context = run.context if run is not None and message.get("claim_id") == run.attempt.claim_id else None
+            answer_question(message, context, lambda answer: self._answer(worker, answer))
+            return
         if op == "ready":
             worker.ready = True
         elif run is None or message.get("claim_id") != run.attempt.claim_id:
@@ -88,6 +93,16 @@ class ProcessLane:
         else:
             raise WireError(f"the operation {op!r}")
         self._pump()
+
+    def _answer(self, worker: Worker, answer: dict[str, Any]) -> None:
+        """Tells a child about an effect; from any thread. One that is gone, or is being killed, is told nothing."""
+
+        def tell() -> None:
+            if worker in self._workers:
+                worker.send(answer)
+
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(tell)
 
     def worker_ended(self, worker: Worker, how: str) -> None:
         self._dying.discard(worker)

@@ -35,14 +35,27 @@ class Reaper:
         self._clock, self._publisher, self._on_reaped = clock, publisher, on_reaped
         self._ttl_seconds = who.ttl_ms / 1000
         self._judges_from = clock() + self._ttl_seconds / 2
+        self._looking = asyncio.Event()
 
     def hold_off(self) -> None:
         """This pod's own deadline had passed: it judges nobody for one TTL."""
         self._judges_from = self._clock() + self._ttl_seconds
 
+    def look(self) -> None:
+        """There may be orphans: look at once."""
+        self._looking.set()
+
     async def run(self) -> None:
-        while True:  # noqa: ASYNC110  # each round says how long to sleep
-            await asyncio.sleep(await self.run_once())
+        while True:
+            await self._pause(await self.run_once())
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._looking.wait()
+        except TimeoutError:
+            return
+        self._looking.clear()
 
     async def run_once(self) -> float:
         """Reaps if this pod may, and answers how many seconds until there is something to judge again."""

@@ -40,17 +40,29 @@ def outcome_of(value: object, result_bytes: int) -> Outcome:
     if type(value) is int and -SMALL_INT < value < SMALL_INT:
         return Succeeded(str(value))
     try:
-        return _sleeping(value, result_bytes) if isinstance(value, Sleeping) else Succeeded(_checked_json(value, result_bytes))
+        return _sleeping(value, result_bytes) if isinstance(value, Sleeping) else Succeeded(result_json(value, result_bytes))
     except InvalidResult as problem:
         return failed(problem, retryable=False)
-    except Exception as error:  # noqa: BLE001  # the value may be of the user's own class, whose methods may raise anything
-        return failed(InvalidResult(f"the result is not JSON: {error}; {REMEDY}"), retryable=False)
+
+
+def result_json(value: object, result_bytes: int) -> str:
+    """The value as compact JSON; raises InvalidResult, or ResultTooLarge, and nothing else."""
+    try:
+        return _checked_json(value, result_bytes)
+    except InvalidResult:
+        raise
+    except Exception as error:  # the value may be of the user's own class, whose methods may raise anything
+        raise InvalidResult(f"the result is not JSON: {error}; {REMEDY}") from error
 
 
 def _sleeping(value: Sleeping, result_bytes: int) -> Sleeping:
     if not (math.isfinite(value.seconds) and 0 <= value.seconds <= MAX_SECONDS):
         raise InvalidResult(f"a sleep of {value.seconds} seconds is out of range; use 0 to {MAX_SECONDS}")
-    return Sleeping(float(value.seconds), _checked_json(json.loads(value.result_json), result_bytes))
+    try:
+        inner = json.loads(value.result_json)
+    except ValueError as error:
+        raise InvalidResult(f"the result is not JSON: {error}; {REMEDY}") from error
+    return Sleeping(float(value.seconds), result_json(inner, result_bytes))
 
 
 def _checked_json(value: object, result_bytes: int) -> str:

@@ -21,8 +21,8 @@ EARLY_SECONDS = 0.001
 class Timers:
     """One partition's timers, as one pod fires them."""
 
-    def __init__(self, partition: Partition, clock: Callable[[], float]) -> None:
-        self._partition, self._clock = partition, clock
+    def __init__(self, partition: Partition, clock: Callable[[], float], *, look_seconds: float = LOOK_SECONDS) -> None:
+        self._partition, self._clock, self._look_seconds = partition, clock, look_seconds
         self.on_slices: Callable[[list[tuple[str, str, int]]], None] | None = None
         """Takes slices that are due; set once, before `run`: who passes slices on knows the timers too."""
         self._due = clock()
@@ -35,6 +35,11 @@ class Timers:
             self._due = due
             self._changed.set()
 
+    def look(self) -> None:
+        """Looks at once, however the clock has jumped since the last time."""
+        self._due = self._clock()
+        self._changed.set()
+
     async def run(self) -> None:
         while True:
             await self._sleep()
@@ -45,7 +50,7 @@ class Timers:
 
     async def run_once(self) -> int:
         """Fires what is due, at most LIMIT timers, and notes when to look again. Answers how many fired."""
-        self._due = self._clock() + LOOK_SECONDS
+        self._due = self._clock() + self._look_seconds
         slices, following, fired = await self._partition.fire_timers(LIMIT)
         if slices and self.on_slices is not None:
             self.on_slices(slices)

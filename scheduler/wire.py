@@ -5,6 +5,7 @@ pod → child    {"op": "hello", "path", "environ", "modules", "log_level"}     
 child → pod    {"op": "ready"}                                                 once, when it has imported the modules
                {"op": "beat", "claim_id", "progress"}
                {"op": "done", "claim_id", "outcome"}
+both           {"op": "effect", …}                                             see `scheduler.effect_pipe`
 """
 
 from __future__ import annotations

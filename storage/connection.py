@@ -56,7 +56,7 @@ def address_of(url: str) -> str:
     return f"{parts.scheme}://{host}{f':{parts.port}' if parts.port else ''}{parts.path}"
 
 
-def open_client(url: str, *, timeout_seconds: float, connections: int, wait_seconds: float) -> redis.asyncio.Redis:
+def open_client(url: str, *, timeout_seconds: float, connections: int, wait_seconds: float, name: str = "peerflow") -> redis.asyncio.Redis:
     """An asyncio client; `timeout_seconds` bounds each wait for the server.
 
     A caller that finds all `connections` in use waits up to `wait_seconds` for one: a burst of requests queues here, instead of failing.
@@ -71,12 +71,12 @@ def open_client(url: str, *, timeout_seconds: float, connections: int, wait_seco
         socket_connect_timeout=min(timeout_seconds, 5.0),
         retry=AsyncRetry(NoBackoff(), 0),
         max_connections=connections,
-        client_name="peerflow",
+        client_name=name,
     )
     return ScriptClient(pool, connections=connections, timeout_seconds=timeout_seconds, wait_seconds=wait_seconds)
 
 
-def open_blocking_client(url: str, *, timeout_seconds: float) -> redis.Redis:
+def open_blocking_client(url: str, *, timeout_seconds: float, name: str = "peerflow-heartbeat") -> redis.Redis:
     """A blocking client for one thread, on a connection of its own that its first call opens."""
     check_url(url)
     return redis.Redis.from_url(  # pyright: ignore[reportUnknownMemberType]
@@ -86,7 +86,7 @@ def open_blocking_client(url: str, *, timeout_seconds: float) -> redis.Redis:
         socket_timeout=timeout_seconds,
         socket_connect_timeout=timeout_seconds,
         retry=Retry(NoBackoff(), 0),
-        client_name="peerflow-heartbeat",
+        client_name=name,
     )
 
 

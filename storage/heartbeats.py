@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import redis
 
@@ -12,6 +12,9 @@ from storage.connection import open_blocking_client, translated
 from storage.keys import Keys
 from storage.partition import Identity
 from storage.scripts import call_blocking
+
+if TYPE_CHECKING:
+    from storage.gate import Rig
 
 REFS_PER_CALL = 250
 
@@ -36,8 +39,11 @@ class Pulse:
 class HeartbeatConnection:
     """Keeps a pod's leases in one partition. Not thread-safe: it belongs to the heartbeat thread."""
 
-    def __init__(self, url: str, keys: Keys, address: str, *, timeout_seconds: float) -> None:
-        self._client: redis.Redis = open_blocking_client(url, timeout_seconds=timeout_seconds)
+    def __init__(self, url: str, keys: Keys, address: str, *, timeout_seconds: float, rig: Rig | None = None) -> None:
+        if rig is None:
+            self._client: redis.Redis = open_blocking_client(url, timeout_seconds=timeout_seconds)
+        else:
+            self._client = rig.around_blocking(open_blocking_client(url, timeout_seconds=timeout_seconds, name=rig.client_name))
         self._keys, self._address = keys, address
 
     def beat(

@@ -10,6 +10,7 @@ The scripts in lua/ build the same names from the prefix, and list them in their
 | `run:<id>:edges` | hash | index → predecessors that have ended | field by field when decided; with the run |
 | `run:<id>:events` | list | one line an event; its place is its sequence number | with the run |
 | `run:<id>:attempts` | hash | `index:attempt` → an attempt that failed or was lost | with the run |
+| `run:<id>:effects` | hash | `index:name` → what is known of an effect, `index` → the names | with the run |
 | `run:<id>:graph` | list | the definition, compressed, in parts | with the run; 60 s when never finished |
 | `runs` | zset | run → created ms | entry: by the `forget` timer |
 | `idempotency:<digest>` | string | run and body digest | with the run |
@@ -52,6 +53,9 @@ class Keys:
 
     def attempts(self, run_id: str) -> str:
         return f"{self.prefix}run:{run_id}:attempts"
+
+    def effects(self, run_id: str) -> str:
+        return f"{self.prefix}run:{run_id}:effects"
 
     def graph(self, run_id: str) -> str:
         return f"{self.prefix}run:{run_id}:graph"

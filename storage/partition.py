@@ -15,6 +15,7 @@ from typing import cast
 import redis.asyncio
 
 from engine.errors import StorageCorrupt
+from engine.limits import EFFECTS_PER_TASK
 from storage.connection import translated
 from storage.graphs import GraphCache, RunGraph, unpack
 from storage.keys import Keys
@@ -159,6 +160,19 @@ class Partition:
             answer = await self._call("release", who.pod_id, who.capabilities_digest, "leave" if last else "", *batch)
             words += answer[1]
         return words
+
+    async def begin_effect(self, op: str, ref: str, name: str, *, again: bool) -> tuple[str, str]:
+        """Records that a claim's attempt is about to act under a name; `again`: also where that was begun before and never confirmed.
+
+        Answers `new`, `unknown`, `confirmed` with the result's JSON, `STALE`, `TERMINAL` with the run's state, or `FULL`.
+        """
+        answer = await self._call("begin_effect", op, ref, name, EFFECTS_PER_TASK, "run" if again else "fail")
+        word, detail, *_ = [*(answer[1:] if answer[0] == "OK" else answer), ""]
+        return word, detail
+
+    async def confirm_effect(self, op: str, ref: str, name: str, result_json: str) -> str:
+        """Records that it happened, with its result. Answers `OK`, `STALE`, `TERMINAL`, or `CONFIRMED` where another operation did so."""
+        return (await self._call("confirm_effect", op, ref, name, result_json))[0]
 
     async def wait_inbox(self, pod_id: str, seconds: float) -> list[str]:
         """Waits for messages to this pod: `ready`, or `stop <run id>`. An empty list after `seconds` without any."""

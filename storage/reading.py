@@ -19,8 +19,8 @@ from storage.connection import translated
 from storage.graphs import RunGraph
 from storage.keys import Keys
 from storage.partition import Partition
-from storage.records import RunRow, attempt_view, event_view, run_view, task_view
-from storage.views import AttemptView, EventView, FunctionView, PodView, RunPage, RunView, TaskView
+from storage.records import RunRow, attempt_view, effect_view, event_view, run_view, task_view
+from storage.views import AttemptView, EffectView, EventView, FunctionView, PodView, RunPage, RunView, TaskView
 
 SCAN_ROWS = 200
 SCAN_LIMIT = 2_000
@@ -87,6 +87,22 @@ class RunReader:
         with translated(self.address):
             values = await cast("Awaitable[list[str | None]]", self._client.hmget(keys.attempts(run_id), fields))
         return [attempt_view(number, value, run.created_at_ms) for number, value in enumerate(values, 1) if value]
+
+    async def get_effects(self, run_id: str, task_id: str) -> list[EffectView]:
+        """The effects that a task's attempts have announced, in the order of their first announcement."""
+        _, index = await self._index(run_id, task_id)
+        keys = self.partition_for(run_id).keys
+        with translated(self.address):
+            names = (await cast("Awaitable[str | None]", self._client.hget(keys.effects(run_id), str(index))) or "").split(" ")
+            if names == [""]:
+                return []
+            pipeline = self._client.pipeline(transaction=True)
+            pipeline.hmget(keys.run(run_id), FIELDS)
+            pipeline.hget(keys.tasks(run_id), str(index))
+            pipeline.hmget(keys.effects(run_id), [f"{index}:{name}" for name in names])
+            row, record, notes = cast("tuple[list[str | None], str | None, list[str | None]]", await pipeline.execute())
+        run = _found(run_id, _row(row))
+        return [effect_view(run, task_id, name, note, record) for name, note in zip(names, notes, strict=True) if note]
 
     async def get_events(self, run_id: str, *, after: int, limit: int) -> list[EventView]:
         """Events with sequence numbers `after + 1` … `after + limit`; numbers are dense from 1."""

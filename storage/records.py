@@ -15,8 +15,9 @@ from pydantic import JsonValue
 
 from engine.errors import StorageCorrupt
 from engine.graph import Graph
+from engine.ids import effect_key
 from engine.states import RunState, TaskState
-from storage.views import AttemptView, EventView, RunView, TaskView
+from storage.views import AttemptView, EffectView, EventView, RunView, TaskView
 
 RunRow = Mapping[str, str]
 """The hash of a run as stored."""
@@ -107,7 +108,7 @@ def event_view(graph: Graph, seq: int, line: str, created_at_ms: int) -> EventVi
     return EventView(
         seq,
         at_ms,
-        f"task_{kind}",
+        kind if kind.startswith("effect_") else f"task_{kind}",
         graph.tasks[int(index)].id,
         None if attempt == "-" else int(attempt),
         None if pod == "-" else pod,
@@ -127,6 +128,15 @@ def attempt_view(attempt: int, value: str, created_at_ms: int) -> AttemptView:
         pod,
         cast("JsonValue", json.loads(error)) if error else None,
     )
+
+
+def effect_view(run: RunView, task_id: str, name: str, note: str, record: str | None) -> EffectView:
+    """An effect from its note, "state attempt claim op times" and a result; `record` is its task's, of the same moment or a later one."""
+    state, attempt, claim, _ = note.split(" ", 3)
+    current = record.partition("\n")[0].split(" ")[8] if record else "-"
+    if state == "sent" and (run.state.terminal or claim != current):
+        state = "unknown"
+    return EffectView(name, cast("Literal['sent', 'confirmed', 'unknown']", state), effect_key(run.run_id, task_id, name), int(attempt))
 
 
 def _at(word: str, created_at_ms: int) -> int | None:

@@ -28,6 +28,8 @@ NAMES = (
     "release",
     "fire_timers",
     "cancel",
+    "begin_effect",
+    "confirm_effect",
 )
 
 Argument = str | bytes | int

@@ -8,7 +8,9 @@ import os
 import time
 import zlib
 from collections.abc import Sequence
-from typing import Self
+from typing import TYPE_CHECKING, Self
+
+import redis.asyncio
 
 from engine.errors import ConfigError, IdempotencyConflict, RunAlreadyFinished, RunNotFound, StorageCorrupt, StorageUnavailable
 from engine.ids import RANDOM_BYTES
@@ -24,6 +26,9 @@ from storage.repeat import until_answered
 from storage.scripts import all_scripts, call
 from storage.server import Inspection, agree_on_layout, inspect
 from storage.views import Cancelled, Created, NewRun, ServerInfo
+
+if TYPE_CHECKING:
+    from storage.gate import Rig
 
 ORPHAN_MS = 60_000
 """Parts of a definition whose creation was never finished go away after a minute."""
@@ -47,16 +52,18 @@ class Store(RunReader):
         partitions: int = 1,
         retention_seconds: float = 7 * 86_400.0,
         call_timeout_seconds: float = 2.5,
+        rig: Rig | None = None,
     ) -> None:
-        self._url, self._namespace = url, namespace
+        """`rig` is for tests: what stands between this store and its server."""
+        self._url, self._namespace, self._rig = url, namespace, rig
         self._retention_seconds, self._call_timeout_seconds = retention_seconds, call_timeout_seconds
         # Three pools, so that neither callers of the API nor reads that block can take the loops' connections.
         client, self._loops, self._inbox = (
-            open_client(url, timeout_seconds=seconds, connections=connections, wait_seconds=call_timeout_seconds)
-            for seconds, connections in (
-                (call_timeout_seconds, API_CONNECTIONS),
-                (call_timeout_seconds, 16 * partitions),
-                (INBOX_SECONDS + 5.0, 2 * partitions),
+            self._open(seconds, connections, reads)
+            for seconds, connections, reads in (
+                (call_timeout_seconds, API_CONNECTIONS, "read"),
+                (call_timeout_seconds, 16 * partitions, "graphs"),
+                (INBOX_SECONDS + 5.0, 2 * partitions, "inbox"),
             )
         )
         address = address_of(url)
@@ -65,6 +72,15 @@ class Store(RunReader):
             client, [Partition(self._loops, self._inbox, Keys(namespace, number), address, graphs) for number in range(partitions)], address
         )
         self._durability = "unknown"
+
+    def _open(self, timeout_seconds: float, connections: int, reads: str) -> redis.asyncio.Redis:
+        wait_seconds, rig = self._call_timeout_seconds, self._rig
+        if rig is None:
+            return open_client(self._url, timeout_seconds=timeout_seconds, connections=connections, wait_seconds=wait_seconds)
+        client = open_client(
+            self._url, timeout_seconds=timeout_seconds, connections=connections, wait_seconds=wait_seconds, name=rig.client_name
+        )
+        return rig.around(client, reads)
 
     @classmethod
     async def open(cls, url: str, *, namespace: str = "pf", partitions: int = 1, retention_seconds: float = 7 * 86_400.0) -> Self:
@@ -101,7 +117,8 @@ class Store(RunReader):
     def heartbeat_connections(self, *, timeout_seconds: float) -> list[HeartbeatConnection]:
         """A connection for each partition, for the heartbeat thread."""
         return [
-            HeartbeatConnection(self._url, partition.keys, self.address, timeout_seconds=timeout_seconds) for partition in self.partitions
+            HeartbeatConnection(self._url, partition.keys, self.address, timeout_seconds=timeout_seconds, rig=self._rig)
+            for partition in self.partitions
         ]
 
     async def create_run(self, new: NewRun) -> Created:

@@ -90,6 +90,19 @@ class TaskView:
 
 
 @dataclass(frozen=True, slots=True)
+class EffectView:
+    """An effect that a task's code announced with `ctx.once()`."""
+
+    name: str
+    state: Literal["sent", "confirmed", "unknown"]
+    """`sent`: the attempt that announced it is still the current one; `unknown`: it is not, and nobody knows whether it happened."""
+    key: str
+    """The same in all attempts."""
+    attempt: int
+    """That announced it last, or confirmed it."""
+
+
+@dataclass(frozen=True, slots=True)
 class EventView:
     seq: int
     """Dense from 1 within a run."""

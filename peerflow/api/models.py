@@ -119,10 +119,23 @@ class Attempt(_Shape):
     error: TaskErrorShape | None
 
 
+class Effect(_Shape):
+    """An effect on the outside world that the task's code announced with `ctx.once()`."""
+
+    name: str
+    state: Literal["sent", "confirmed", "unknown"]
+    """`sent` while the attempt that announced it goes on; `unknown` when it ended without a confirmation."""
+    key: str
+    """What the other side may know it by; the same in all attempts."""
+    attempt: int
+    """That announced it last, or confirmed it."""
+
+
 class TaskDetail(Task):
-    """One task and its earlier attempts."""
+    """One task, its earlier attempts, and the effects that its attempts announced."""
 
     attempts_log: list[Attempt]
+    effects: list[Effect]
 
 
 class WorkflowStatus(Run):

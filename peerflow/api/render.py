@@ -8,7 +8,7 @@ from typing import Any, Final, cast
 from pydantic import JsonValue
 
 from storage.graphs import RunGraph
-from storage.views import AttemptView, EventView, FunctionView, PodView, RunView, TaskView
+from storage.views import AttemptView, EffectView, EventView, FunctionView, PodView, RunView, TaskView
 
 INLINE_CHARS: Final = 65_536
 """Input and definition are part of a run's answer up to about this size; a run is asked for again and again while it is watched."""
@@ -112,6 +112,10 @@ def attempt_object(attempt: AttemptView) -> Json:
         "pod": attempt.pod,
         "error": attempt.error,
     }
+
+
+def effect_object(effect: EffectView) -> Json:
+    return {"name": effect.name, "state": effect.state, "key": effect.key, "attempt": effect.attempt}
 
 
 def event_object(event: EventView) -> Json:

@@ -12,7 +12,7 @@ from peerflow.api.describe import answers
 from peerflow.api.json_answer import JsonAnswer
 from peerflow.api.models import EventPage, TaskDetail, TaskPage
 from peerflow.api.params import DEFAULT_PAGE, After, Cursor, Limit, RunId, TaskId, TaskStatus, only, run_id_of
-from peerflow.api.render import attempt_object, event_object, task_object
+from peerflow.api.render import attempt_object, effect_object, event_object, task_object
 from peerflow.api.task_pages import read_page, start_of
 
 router = APIRouter(tags=["runs"], default_response_class=JsonAnswer)
@@ -33,7 +33,7 @@ async def list_tasks(api: Api, run_id: RunId, status: TaskStatus = None, cursor:
 
 @router.get(
     "/runs/{run_id}/tasks/{task_id}",
-    responses=answers(TaskDetail, "The task and its earlier attempts", 400, 404),
+    responses=answers(TaskDetail, "The task, its earlier attempts, its effects", 400, 404),
     dependencies=[Depends(only())],
     summary="Read one task",
 )
@@ -43,7 +43,14 @@ async def read_task(api: Api, run_id: RunId, task_id: TaskId) -> Response:
         raise TaskNotFound(run_id, task_id)
     task = await api.store.get_task(run_id, task_id)
     attempts = await api.store.get_attempts(run_id, task_id)
-    return JsonAnswer({**task_object(task), "attempts_log": [attempt_object(attempt) for attempt in attempts]})
+    effects = await api.store.get_effects(run_id, task_id)
+    return JsonAnswer(
+        {
+            **task_object(task),
+            "attempts_log": [attempt_object(attempt) for attempt in attempts],
+            "effects": [effect_object(effect) for effect in effects],
+        }
+    )
 
 
 @router.get(

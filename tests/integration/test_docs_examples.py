@@ -39,7 +39,7 @@ def python(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_tests_that_the_documentation_shows_pass(programs: Path) -> None:
     ended = python(programs, "-m", "pytest", "-q", str(programs))
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert "5 passed" in ended.stdout, ended.stdout
+    assert "10 passed" in ended.stdout, ended.stdout
 
 
 def test_other_modules_are_loaded_by_a_pod(programs: Path) -> None:

@@ -11,7 +11,7 @@ from engine.graph import Graph
 from engine.states import RunState, TaskState
 from storage.graphs import RunGraph
 from storage.store import Store
-from storage.views import AttemptView, Cancelled, Created, EventView, FunctionView, NewRun, PodView, RunPage, RunView, TaskView
+from storage.views import AttemptView, Cancelled, Created, EffectView, EventView, FunctionView, NewRun, PodView, RunPage, RunView, TaskView
 
 RUN_ID = "01890a5d-ac96-774b-bcce-b302099a8057"
 CREATED_AT_MS = 1_767_225_600_000
@@ -26,6 +26,7 @@ class CannedStore:
     stored: list[NewRun] = field(default_factory=list[NewRun])
     runs: dict[str, tuple[RunView, RunGraph, list[TaskView]]] = field(default_factory=dict[str, tuple[RunView, RunGraph, list[TaskView]]])
     attempts: list[AttemptView] = field(default_factory=list[AttemptView])
+    effects: list[EffectView] = field(default_factory=list[EffectView])
     events: list[EventView] = field(default_factory=list[EventView])
     known_functions: dict[str, FunctionView] = field(default_factory=dict[str, FunctionView])
     known_pods: list[PodView] = field(default_factory=list[PodView])
@@ -85,6 +86,11 @@ class CannedStore:
         self._called("get_attempts")
         del run_id, task_id
         return self.attempts
+
+    async def get_effects(self, run_id: str, task_id: str) -> list[EffectView]:
+        self._called("get_effects")
+        del run_id, task_id
+        return self.effects
 
     async def get_events(self, run_id: str, *, after: int, limit: int) -> list[EventView]:
         self._called("get_events")

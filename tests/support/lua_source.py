@@ -158,7 +158,8 @@ def key_names(code: str) -> set[str]:
     prefixes = {name.split("<")[0]: name for name in KEYS if name.count("<") == 1 and ":" not in name.split(">")[1]}
     prefixes["lane:"] = "lane:<queue>/<function>"
     plain = set(re.findall(r"T \.\. '([a-z]+:?)'", code))
-    suffixes = set(re.findall(r"\bkey \.\. '(:[a-z]+)'", code)) | set(re.findall(r"'(:(?:tasks|edges|events|attempts|graph))'", code))
+    suffixes = set(re.findall(r"\bkey \.\. '(:[a-z]+)'", code))
+    suffixes |= set(re.findall(r"'(:(?:tasks|edges|events|attempts|effects|graph))'", code))
     assert plain <= prefixes.keys() | KEYS, f"in no table: {plain - prefixes.keys() - KEYS}"
     return {prefixes.get(name, name) for name in plain} | {f"run:<id>{suffix}" for suffix in suffixes}
 

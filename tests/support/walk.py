@@ -255,7 +255,7 @@ class Places:
         slices = {(text.split()[2], int(text.split()[3])) for text in self.timers if text.startswith(f"edges {run_id} ")}
         assert slices == model.slices
         assert self._folded(run_id, len(states)) == states
-        for suffix in ("", ":tasks", ":events", ":graph", ":edges", ":attempts"):
+        for suffix in ("", ":tasks", ":events", ":graph", ":edges", ":attempts", ":effects"):
             if f"run:{run_id}{suffix}" in self.raw:
                 assert (self.raw[f"run:{run_id}{suffix}"][1] > 0) == (model.state != "running")
 

@@ -88,7 +88,7 @@ end
 local function write_end(run)
   local retention = tonumber(redis.call('HGET', run.key, 'retention'))
   local idempotency = redis.call('HGET', run.key, 'idempotency')
-  for _, suffix in ipairs({'', ':tasks', ':edges', ':events', ':attempts', ':graph'}) do
+  for _, suffix in ipairs({'', ':tasks', ':edges', ':events', ':attempts', ':effects', ':graph'}) do
     redis.call('PEXPIRE', run.key .. suffix, retention)
   end
   if idempotency then redis.call('PEXPIRE', T .. 'idempotency:' .. idempotency, retention) end

@@ -19,15 +19,16 @@ def kept_for_ever(lab: Lab, run_id: str) -> set[str]:
 
 
 async def eventful(lab: Lab, **fields: Any) -> str:
-    """A run with every kind of key: a retried task, a join that is half decided, a running and a ready task."""
+    """A run with every kind of key: a retried task, an announced effect, a join that is half decided, a running and a ready task."""
     pod = lab.pod("p1")
     run_id = await lab.create(dag(a="", b="", c="", d="", join="a b c") | fields, key="k")
-    a, b, _ = await pod.claim(3)
+    a, b, c = await pod.claim(3)
+    assert await lab.partition.begin_effect(lab.op(), c.ref, "charge", again=True) == ("new", "")
     await pod.commit(pod.end(a), pod.end(b, "retry", delay_ms=60_000))
     return run_id
 
 
-ALL = {"", ":tasks", ":events", ":graph", ":edges", ":attempts"}
+ALL = {"", ":tasks", ":events", ":graph", ":edges", ":attempts", ":effects"}
 
 
 async def test_a_run_that_goes_on_keeps_all_its_keys(lab: Lab) -> None:

@@ -13,7 +13,7 @@ from engine.events import RunCancelled
 from engine.states import RunState, TaskState
 from peerflow.api import models, task_pages
 from peerflow.api.render import INLINE_CHARS, instant, small
-from storage.views import AttemptView, EventView, FunctionView, NewRun, PodView, TaskView
+from storage.views import AttemptView, EffectView, EventView, FunctionView, NewRun, PodView, TaskView
 from tests.support.canned_store import CREATED_AT_MS, RUN_ID, tasks_of
 from tests.unit.api.conftest import Pod
 
@@ -117,11 +117,16 @@ async def test_a_finished_run_tells_how_long_it_took_and_why(pod: Pod) -> None:
     assert (answer["status"], answer["duration_seconds"], answer["reason"]) == ("failed", 1.5, "a failed")
 
 
-async def test_one_task_and_its_earlier_attempts(pod: Pod) -> None:
+async def test_one_task_its_earlier_attempts_and_its_effects(pod: Pod) -> None:
     pod.store.put(SMALL)
     pod.store.attempts = [AttemptView(1, "failed", AT, AT + 500, "pod-1", ERROR), AttemptView(2, "lost", None, AT + 900, "pod-2", None)]
+    pod.store.effects = [EffectView("charge", "confirmed", "0f" * 32, 1), EffectView("mail", "unknown", "1f" * 32, 2)]
     answer = await pod.get(f"/runs/{RUN_ID}/tasks/b")
     exactly(models.TaskDetail, answer)
+    assert answer["effects"] == [
+        {"name": "charge", "state": "confirmed", "key": "0f" * 32, "attempt": 1},
+        {"name": "mail", "state": "unknown", "key": "1f" * 32, "attempt": 2},
+    ]
     assert [entry["ended_as"] for entry in answer["attempts_log"]] == ["failed", "lost"]
     assert [entry["duration_seconds"] for entry in answer["attempts_log"]] == [0.5, None]
 

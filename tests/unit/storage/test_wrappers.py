@@ -65,6 +65,8 @@ CALLS: dict[str, tuple[list[Any], Callable[[Partition], Awaitable[object]], int]
     "sweep": (["OK", 2], lambda partition: partition.sweep("run", 250, None, "1 - default/task_a"), 0),
     "fire_timers": (["OK", [], -1, 0], lambda partition: partition.fire_timers(), 0),
     "reap": (["OK", 0, 0, 100, 0], lambda partition: partition.reap(WHO, 3), 0),
+    "begin_effect": (["OK", "new"], lambda partition: partition.begin_effect("op", REF, "charge", again=True), 0),
+    "confirm_effect": (["OK"], lambda partition: partition.confirm_effect("op", REF, "charge", "1"), 0),
     "release": (["OK", ["OK", "OK"]], lambda partition: partition.release(WHO, ["a", "b"], leave=True), 1),
 }
 
@@ -127,6 +129,22 @@ async def test_timers_answer_slices_and_seconds() -> None:
 async def test_a_reaper_without_the_right_to_judge_is_told_so() -> None:
     assert await partition(Server(reap=["GRACE"])).reap(WHO, 3) is None
     assert await partition(Server(reap=["OK", 1, 2, 250, 1])).reap(WHO, 3) == (1, 2, 0.25)
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (["OK", "new"], ("new", "")),
+        (["OK", "confirmed", "[1]"], ("confirmed", "[1]")),
+        (["STALE"], ("STALE", "")),
+        (["TERMINAL", "failed"], ("TERMINAL", "failed")),
+        (["FULL"], ("FULL", "")),
+    ],
+)
+async def test_beginning_an_effect_answers_a_word_and_what_belongs_to_it(answer: list[Any], expected: tuple[str, str]) -> None:
+    server = Server(begin_effect=answer)
+    assert await partition(server).begin_effect("op", REF, "charge", again=False) == expected
+    assert server.asked == [("begin_effect", ("op", REF, "charge", 64, "fail"))]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,223 @@
+"""Runs a workflow again and again, and at each call that its pods make kills or freezes one of them: is the outcome always the same?
+
+def test_an_order_is_charged_once():
+    crash_sweep(ORDER, tasks=[shop], reset=provider.clear, effects=lambda: provider.charges)
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from engine.errors import StorageError
+from engine.states import TaskState
+from peerflow.testing.caller import PodGone
+from peerflow.testing.checker import check as check_invariants
+from peerflow.testing.cluster import Cluster
+from peerflow.testing.faults import ANY, FaultKind, FaultPlan, Point
+from peerflow.testing.functions import Tasks
+from peerflow.testing.leaks import leaked_keys
+from peerflow.testing.records import RunRecord
+from peerflow.testing.report import Finding, SweepReport, told
+
+SWEPT = (FaultKind.CRASH_BEFORE, FaultKind.CRASH_AFTER, FaultKind.PAUSE_BEFORE, FaultKind.PAUSE_AFTER)
+MOST_FINDINGS = 5
+"""A sweep that has found so much has found enough."""
+POSTS = 5
+PAUSE_TTLS = 2.5
+RETENTION_SECONDS = 3600.0
+
+Outputs = Callable[[RunRecord], object]
+
+
+def outputs_of(record: RunRecord) -> dict[str, tuple[TaskState, object]]:
+    """Task id → state and result: what must be the same however a run was disturbed."""
+    return {task.id: (task.state, task.result) for task in record.tasks}
+
+
+def is_swept(point: Point) -> bool:
+    """The points of a sweep count calls by name, over all pods."""
+    return point.pod == ANY and point.call != ANY
+
+
+def crash_sweep(
+    workflow: Mapping[str, Any],
+    tasks: Tasks = (),
+    *,
+    pods: int = 2,
+    kinds: Sequence[FaultKind] = SWEPT,
+    calls: Iterable[str] | None = None,
+    reset: Callable[[], object] | None = None,
+    effects: Callable[[], Iterable[object]] | None = None,
+    outputs: Outputs = outputs_of,
+    check: Callable[[RunRecord], object] | None = None,
+    only: str | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    within_seconds: float = 30.0,
+    **options: Any,
+) -> SweepReport:
+    """Runs the workflow undisturbed to number the calls by which its pods change something, then once for each of them and each kind.
+
+    `reset` is called before each run, to clear the outside world of the tests; after the run `effects` tells what has happened there, and
+    nothing may be told twice. `outputs` is what must equal the undisturbed run; `check` may raise AssertionError for what else must hold.
+    `calls` are names of scripts, all where it is None. `limit` takes so many points at random, by `seed`. `only` repeats one plan of a
+    report. `options` are those of Cluster.
+    Raises AssertionError that tells each violation with its plan, the run's events and the pods' calls.
+    """
+    if pods < 2:
+        raise ValueError("a sweep needs at least 2 pods: one that dies, and one that takes over")
+    sweep = _Sweep(workflow, tasks, pods, reset, effects, outputs, check, within_seconds, options)
+    report = sweep.report
+    started = time.monotonic()
+    try:
+        sweep.measure()
+        plans = [FaultPlan.parse(only)] if only else sweep.plans(kinds, None if calls is None else set(calls))
+        if limit is not None and len(plans) > limit:
+            plans = random.Random(seed).sample(plans, limit)
+        for plan in plans:
+            sweep.disturb(plan)
+            if len(report.findings) >= MOST_FINDINGS:
+                break
+        sweep.look_for_leaks()
+    finally:
+        sweep.close()
+        report.seconds = time.monotonic() - started
+    if report.findings:
+        stories = "\n\n".join(str(finding) for finding in report.findings)
+        raise AssertionError(f"{report}\nseed {seed}; repeat one of them with crash_sweep(…, only='<its first line>')\n\n{stories}")
+    return report
+
+
+class _Sweep:
+    """A cluster for many runs, made anew after each violation."""
+
+    def __init__(
+        self,
+        workflow: Mapping[str, Any],
+        tasks: Tasks,
+        pods: int,
+        reset: Callable[[], object] | None,
+        effects: Callable[[], Iterable[object]] | None,
+        outputs: Outputs,
+        check: Callable[[RunRecord], object] | None,
+        within_seconds: float,
+        options: dict[str, Any],
+    ) -> None:
+        self._workflow, self._tasks, self._pods = workflow, list(tasks), pods
+        self._reset, self._effects, self._outputs, self._check = reset, effects, outputs, check
+        self._within_seconds, self._options = within_seconds, options
+        self._options.setdefault("retention_seconds", RETENTION_SECONDS)
+        self.report = SweepReport()
+        self._expected: object = None
+        self._cluster: Cluster | None = None
+        self._runs: list[str] = []
+        self._made: list[Point] = []
+
+    @property
+    def cluster(self) -> Cluster:
+        if self._cluster is None:
+            self._cluster = Cluster(self._pods, self._tasks, **self._options)
+        return self._cluster
+
+    def measure(self) -> None:
+        """The undisturbed run: what it answers, and which of its calls change something. It must keep every promise already."""
+        record, problems = self._run(FaultPlan())
+        if record is None or problems:
+            raise AssertionError(
+                "the workflow fails without any fault:\n" + "\n".join([*problems, *told(record), self.cluster.trace.story()])
+            )
+        self._expected = self._outputs(record)
+        self.report.points.update(point.call for point in self._made)
+
+    def plans(self, kinds: Sequence[FaultKind], calls: set[str] | None) -> list[FaultPlan]:
+        return [FaultPlan.one(point, kind) for point in self._made if calls is None or point.call in calls for kind in kinds]
+
+    def disturb(self, plan: FaultPlan) -> None:
+        """One run that meets the plan's faults."""
+        record, problems = self._run(plan)
+        cluster = self.cluster
+        if not cluster.met:
+            self.report.unreached.append(str(plan))
+        self.report.faults.update(call.fault.kind.value for call in cluster.met if call.fault)
+        if record is not None and (found := self._outputs(record)) != self._expected:
+            problems.append(f"the outputs are {found}, undisturbed they are {self._expected}")
+        if problems:
+            self.report.findings.append(Finding(str(plan), tuple(problems), "\n".join([*told(record), cluster.trace.story()])))
+            self.close()
+        else:
+            self._replace_the_dead()
+
+    def look_for_leaks(self) -> None:
+        """What runs and dead pods have left behind once everything has had its time."""
+        if self._cluster is None:
+            return
+        leaked = leaked_keys(self._cluster, self._runs, self._options["retention_seconds"])
+        if leaked:
+            self.report.findings.append(
+                Finding("after all runs", tuple(f"S18: {key} is left" for key in leaked), self._cluster.trace.story())
+            )
+
+    def close(self) -> None:
+        if self._cluster is not None:
+            self.report.seen += self._cluster.trace.seen
+            self._cluster.stop()
+            self._cluster = None
+            self._runs = []
+
+    def _run(self, plan: FaultPlan) -> tuple[RunRecord | None, list[str]]:
+        """A whole run, and everything that is wrong with it."""
+        cluster = self.cluster
+        if self._reset is not None:
+            self._reset()
+        cluster.begin(plan)
+        record: RunRecord | None = None
+        try:
+            run_id = self._post(cluster, f"sweep {len(self._runs)}")
+            self._runs.append(run_id)
+            cluster.wait(run_id, self._within_seconds)
+            made = list(cluster.trace.calls)
+            if any(pod.gate.frozen for pod in cluster.pods):
+                cluster.advance(PAUSE_TTLS * cluster.time.ttl_seconds)
+            cluster.plan = FaultPlan()
+            cluster.settle()
+            # Only now has every pod heard what its calls did.
+            self._made = sorted(point for call in made if call.did for point in call.points if is_swept(point))
+            record = cluster.record(run_id)
+        except (AssertionError, StorageError) as error:
+            return record, [f"L1: {str(error).splitlines()[0]}"]
+        problems = [str(violation) for violation in check_invariants(cluster.history, [record], max_lost=cluster.max_lost)]
+        return record, [*problems, *self._wrong_effects(), *self._wrong_by_check(record)]
+
+    def _post(self, cluster: Cluster, key: str) -> str:
+        """Posts as a client does that repeats a request at another pod where the first does not answer."""
+        problem: Exception | None = None
+        for _ in range(POSTS):
+            try:
+                return cluster.submit(self._workflow, key, through=(cluster.living or [cluster.start_pod()])[0])
+            except (PodGone, StorageError) as error:
+                problem = error
+        raise AssertionError(f"no pod takes the run: {problem}")
+
+    def _wrong_effects(self) -> list[str]:
+        """Effects that the outside world has seen twice."""
+        happened = Counter(map(str, self._effects() if self._effects else ()))
+        return [f"effect {effect!r} has happened {count} times" for effect, count in happened.items() if count > 1]
+
+    def _wrong_by_check(self, record: RunRecord) -> list[str]:
+        try:
+            if self._check is not None:
+                self._check(record)
+        except AssertionError as error:
+            return [str(error) or "the check fails"]
+        return []
+
+    def _replace_the_dead(self) -> None:
+        cluster = self.cluster
+        for pod in [pod for pod in cluster.pods if pod.gate.dead]:
+            cluster.bury(pod)
+        while len(cluster.pods) < self._pods:
+            cluster.start_pod()

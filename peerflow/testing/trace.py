@@ -1,0 +1,124 @@
+"""The calls of all pods of a cluster, in order: numbered for fault plans, counted, and told as a story when something was wrong."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from peerflow.testing.faults import ANY, Fault, Point
+
+KEPT = 20_000
+UNCOUNTED = "inbox"
+"""Not numbered under `*`, and never under way in the sense of `busy`: an idle pod always waits there."""
+ROUTINE = ("inbox", "heartbeat")
+"""Left out of stories unless they met a fault."""
+
+
+@dataclass(slots=True)
+class Call:
+    """One call of one pod."""
+
+    pod: str
+    name: str
+    points: tuple[Point, ...]
+    """All points by which a plan may mean it, the narrowest first."""
+    at_seconds: float
+    op: str
+    fault: Fault | None = None
+    did: bool = False
+    """The server changed something by it, or told a pod what it did not know; False where a pod only looked."""
+    said: str = "…"
+    """The answer's first word or words, or the error that the caller saw; `…` while there is none."""
+
+    def __str__(self) -> str:
+        met = f"  << {self.fault}" if self.fault else ""
+        return f"{self.at_seconds * 1000:9.1f} ms  {self.points[0]!s:<24} {self.said}{met}"
+
+
+@dataclass(slots=True)
+class Trace:
+    """Written by all pods' threads; everything happens under one lock."""
+
+    calls: deque[Call] = field(default_factory=lambda: deque[Call](maxlen=KEPT))
+    numbers: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
+    """(pod or `*`, call or `*`) → how many there were."""
+    seen: Counter[str] = field(default_factory=Counter[str])
+    """What happened how often, by the answers: see `_notice`."""
+    _busy: Counter[str] = field(default_factory=Counter[str])
+    _applied: set[str] = field(default_factory=set[str])
+    _passed: dict[str, str] = field(default_factory=dict[str, str])
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _began: float = field(default_factory=time.monotonic)
+
+    def begin(self, pod: str, name: str, args: Sequence[Any]) -> Call:
+        """Numbers a call."""
+        with self._lock:
+            points: list[Point] = []
+            for key in ((pod, name), (ANY, name)) if name == UNCOUNTED else ((pod, name), (ANY, name), (pod, ANY), (ANY, ANY)):
+                self.numbers[key] += 1
+                points.append(Point(*key, self.numbers[key]))
+            op = str(args[0]) if name in {"claim", "commit"} else ""
+            call = Call(pod, name, tuple(points), time.monotonic() - self._began, op)
+            self.calls.append(call)
+            self._busy[pod] += name != UNCOUNTED
+            return call
+
+    def applied(self, call: Call, args: Sequence[Any], answer: Any) -> None:
+        """The server has answered, whether the pod hears it or not."""
+        with self._lock:
+            call.did = _did(call.name, answer)
+            self._notice(call, args, answer)
+
+    def end(self, call: Call, said: str) -> None:
+        """The caller has its answer or its error."""
+        with self._lock:
+            call.said = said
+            self._busy[call.pod] -= call.name != UNCOUNTED
+
+    def busy(self, pod: str) -> int:
+        """Calls of a pod that are under way, its waiting for messages apart."""
+        return self._busy[pod]
+
+    def reset_numbers(self) -> None:
+        """Counts calls from 1 again, for the next plan."""
+        with self._lock:
+            self.numbers.clear()
+            self.calls.clear()
+
+    def story(self, last: int = 60) -> str:
+        """The latest calls, one a line."""
+        with self._lock:
+            told = [str(call) for call in self.calls if call.name not in ROUTINE or call.fault]
+        return "\n".join(told[-last:])
+
+    def _notice(self, call: Call, args: Sequence[Any], answer: Any) -> None:
+        """Counts what is worth having happened at least once in a suite."""
+        words: Counter[str] = Counter()
+        if call.name == "commit":
+            words["zombie refused"] = answer[1].count("STALE")
+            words["cancel beat commit"] = answer[1].count("TERMINAL")
+        elif call.name == "heartbeat":
+            words["lease revived"], words["unheard claim put back"] = answer[3], answer[4]
+            words["lease found lost"], words["clock jump noticed"] = len(answer[1]), answer[0] == "GAP"
+        elif call.name == "reap" and answer[0] == "OK":
+            words["orphan taken over"], words["lost for good"] = answer[1], answer[2]
+        elif call.name == "pass_on" and answer[0] == "OK":
+            before = self._passed.setdefault(f"{args[0]} {args[1]}", call.pod)
+            words["slice resumed by another pod"] = before != call.pod
+        elif call.name == "create_run" and answer[0] == "EXISTS":
+            words["post repeated"] = 1
+        if call.op:
+            words[f"{call.name} repeated"] = call.op in self._applied
+            self._applied.add(call.op)
+        self.seen += Counter({word: int(count) for word, count in words.items() if count})
+
+
+def _did(name: str, answer: Any) -> bool:
+    if name in {"claim", "reap", "fire_timers", "heartbeat"}:
+        found = {"claim": 2, "reap": 1, "fire_timers": 3, "heartbeat": 1}[name]
+        return len(answer) > found and bool(answer[found])
+    return name != UNCOUNTED
