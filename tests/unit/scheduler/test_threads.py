@@ -14,6 +14,7 @@ from contextvars import ContextVar
 
 import pytest
 
+from engine.errors import TaskTimedOut
 from engine.outcome import Outcome, Succeeded
 from scheduler.context import TaskContext, current
 from scheduler.lanes import Run
@@ -183,7 +184,7 @@ async def a_run_that_has_ended_and_is_not_delivered_yet() -> tuple[ThreadLane, R
 
 async def test_a_timeout_that_fires_between_the_end_of_a_function_and_its_report_comes_too_late() -> None:
     lane, run, reports = await a_run_that_has_ended_and_is_not_delivered_yet()
-    lane.expire(run)
+    lane.expire(run, TaskTimedOut(0.01))
     assert reports == []
     await wait_until_async(lambda: reports, "the report")
     assert reports == [Succeeded("7")]
