@@ -28,7 +28,7 @@ def has_deadline(run: Run) -> bool:
 
 
 def seconds_left(run: Run) -> float:
-    """Until the nearer of its deadlines; CLOCK_SECONDS or less where that has come. A run that has not begun has always some left.
+    """Until the nearer of its deadlines; CLOCK_SECONDS or less where that has come. A run that has not begun has all of its time.
 
     An async attempt whose loop was blocked could not show a sign of life meanwhile: it gets as long again as the loop was late.
     """
@@ -38,8 +38,7 @@ def seconds_left(run: Run) -> float:
     if late > LATE_SECONDS and run.function.kind == "async":
         run.held_up_seconds += 2 * late
         progress_at += 2 * late
-    left = min(timeout_at, progress_at) - now
-    return left if run.began is not None else max(left, UNBEGUN_SECONDS)
+    return min(timeout_at, progress_at) - now
 
 
 def overdue(run: Run) -> TaskError:

@@ -13,7 +13,7 @@ from engine.outcome import Outcome
 from scheduler.attempt import Attempt
 from scheduler.context import TaskContext
 from scheduler.coroutines import AsyncLane
-from scheduler.deadlines import CLOCK_SECONDS, has_deadline, overdue, seconds_left
+from scheduler.deadlines import CLOCK_SECONDS, UNBEGUN_SECONDS, has_deadline, overdue, seconds_left
 from scheduler.effects import EffectKeeper
 from scheduler.lanes import Lane, Run
 from scheduler.processes import ProcessLane
@@ -130,7 +130,9 @@ class Executor:
         if self._runs.get(run.attempt.claim_id) is not run:
             return  # in time after all
         left = seconds_left(run)
-        if left > CLOCK_SECONDS:
+        if run.began is None:
+            run.timer = self._loop.call_later(max(left, UNBEGUN_SECONDS), self._watch, run)
+        elif left > CLOCK_SECONDS:
             run.timer = self._loop.call_later(left, self._watch, run)
         else:
             run.context.cancel()

@@ -117,11 +117,13 @@ async def test_more_functions_than_threads_wait_their_turn_and_their_timeouts_wa
 
         bench.start(first)
         attempt = bench.start(second, timeout_seconds=0.03)
+        shortest = bench.start(second, timeout_seconds=0.001)
         begin = time.monotonic()
         await wait_until_async(lambda: time.monotonic() > begin + 0.1, "the second's timeout to pass while it waits")
         assert bench.reports == []
         release.set()
         assert await bench.result(attempt) == '"in time"'
+        await bench.outcome(shortest)
 
 
 async def test_a_thread_that_hangs_is_replaced_and_shows_where_it_hangs() -> None:
