@@ -27,6 +27,9 @@ NAMES = (
     "reap",
     "release",
     "fire_timers",
+    "audit",
+    "restore",
+    "repair",
     "cancel",
 )
 

@@ -112,6 +112,9 @@ class CannedStore:
         self._called("pods")
         return self.known_pods
 
+    async def limbo_repairs(self) -> int:
+        return 0
+
     def _called(self, name: str) -> None:
         self.calls.append(name)
         if self.failing is not None:
