@@ -8,7 +8,6 @@ from __future__ import annotations
 import random
 from typing import Any, cast
 
-from engine.events import LoopFailed
 from scheduler.auditor import Auditor
 from storage.partition import Claim
 from tests.support.bench import Recorder
@@ -69,7 +68,9 @@ class Drive:
         self.holds: dict[str, list[Claim]] = {"p1": [], "p2": []}
         self.dead: set[str] = set()
         draw = [source.random() for _ in self.graph.tasks]
-        self.outcomes = ["failed" if number < 0.2 else "retry" if number < 0.4 else "sleep" if number < 0.5 else "succeeded" for number in draw]
+        self.outcomes = [
+            "failed" if number < 0.2 else "retry" if number < 0.4 else "sleep" if number < 0.5 else "succeeded" for number in draw
+        ]
         self.looks_that_repaired = 0
 
     def expected(self) -> dict[str, str]:
@@ -115,7 +116,7 @@ class Drive:
         self.lab.bury(self.pods[1])
 
     def _events(self) -> int:
-        return cast("int", self.lab.client.llen(self.lab.keys.events(self.run_id)))
+        return len(self.lab.events(self.run_id))
 
     def _beat(self, pod: LabPod) -> None:
         pulse = pod.beat(*self.holds[pod.name], say=True, unheard_before_ms=self.lab.now_ms() + 1)
@@ -124,7 +125,6 @@ class Drive:
     async def _reap(self) -> None:
         if self.lab.client.zscore(self.lab.keys.pods, "p2") is not None:
             self.lab.bury(self.pods[1])
-        # A pod that is listed again, long after its death, has no leases; one that never held any is forgotten.
         await self.pods[0].reap()
 
     async def _claim(self, pod: LabPod) -> None:
@@ -149,10 +149,6 @@ class Drive:
         for slice_ in [member.decode().split(" ")[1:] for member in timers if member.startswith(b"edges ")]:
             run_id, index, start = slice_
             await pod.pass_on(run_id, index, int(start), width=BUDGET)
-
-
-def nothing_failed(published: Recorder) -> bool:
-    return not published.of(LoopFailed)
 
 
 def counts_agree(lab: Lab, run_id: str) -> bool:

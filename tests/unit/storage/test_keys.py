@@ -10,7 +10,7 @@ from tests.support.lua_source import KEYS
 
 def test_all_keys_of_a_partition_carry_its_hash_tag() -> None:
     keys = Keys("ns", 3)
-    names = [keys.run("r"), keys.tasks("r"), keys.events("r"), keys.attempts("r"), keys.graph("r"), keys.runs, keys.pods, keys.pod("p"),
+    names = [keys.run("r"), keys.tasks("r"), keys.events("r"), keys.attempts("r"), keys.graph("r"), keys.runs, keys.pods, keys.timers, keys.counters, keys.pod("p"),
              keys.claims("p"), keys.inbox("p")]  # fmt: skip
     assert all(name.startswith("{ns:3}:") for name in names)
     assert len(set(names)) == len(names)
