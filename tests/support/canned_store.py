@@ -29,6 +29,7 @@ class CannedStore:
     events: list[EventView] = field(default_factory=list[EventView])
     known_functions: dict[str, FunctionView] = field(default_factory=dict[str, FunctionView])
     known_pods: list[PodView] = field(default_factory=list[PodView])
+    repairs: int = 0
     list_arguments: dict[str, Any] = field(default_factory=dict[str, Any])
     next_cursor: str | None = None
     cancelled: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
@@ -113,7 +114,8 @@ class CannedStore:
         return self.known_pods
 
     async def limbo_repairs(self) -> int:
-        return 0
+        self._called("limbo_repairs")
+        return self.repairs
 
     def _called(self, name: str) -> None:
         self.calls.append(name)
