@@ -138,6 +138,17 @@ class TasksReaped(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LimboRepaired(Event):
+    """A run could not have gone on, because something that storage held of it was lost; now it can."""
+
+    pod_id: str
+    run_id: str
+    repairs: int
+    what: tuple[str, ...]
+    """The first of them: a task's index and what it had lost, or what the run had."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimsReleased(Event):
     """Claims given back at once, and not charged."""
 

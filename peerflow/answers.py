@@ -160,6 +160,7 @@ class Pod(Answer):
 
 class PodList(Answer):
     pods: list[Pod]
+    limbo_repairs_total: int = 0
 
 
 class Readiness(Answer):

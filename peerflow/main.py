@@ -210,6 +210,7 @@ class Service:
             concurrency=settings.concurrency,
             queues=settings.queues,
             lease_ttl_seconds=settings.lease_ttl_seconds,
+            audit_after_seconds=settings.audit_after_seconds,
             processes=settings.processes,
             result_bytes=settings.limit_result_bytes,
             version=__version__,

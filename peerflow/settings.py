@@ -110,6 +110,13 @@ class Settings(BaseSettings):
     lease_ttl_seconds: float = _setting(
         10.0, "how long a silent pod keeps its tasks; heartbeats go out every third of it", "a number of seconds from 2 to 60", ge=2, le=60
     )
+    audit_after_seconds: float = _setting(
+        30.0,
+        "a run in which nothing happens for so long is looked at: is something still to come?",
+        "a number of seconds from 0.1 to 3600",
+        ge=0.1,
+        le=3600,
+    )
     grace_seconds: float = _setting(
         25.0,
         "how long running tasks may finish after SIGTERM before they are handed back",

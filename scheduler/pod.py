@@ -24,6 +24,7 @@ from engine.events import AttemptFinished, LoopFailed, PodDraining, PodStopped, 
 from engine.outcome import Failed, Outcome, Sleeping
 from engine.states import RunState
 from scheduler.attempt import Attempt
+from scheduler.auditor import Auditor
 from scheduler.claimer import Claimer
 from scheduler.executor import Executor
 from scheduler.heart import RETRY_SECONDS, Description, Heart
@@ -54,6 +55,8 @@ class PodOptions:
     queues: tuple[str, ...] = ("default",)
     lease_ttl_seconds: float = 10.0
     max_lost: int = 3
+    audit_after_seconds: float = 30.0
+    """A live run in which nothing happens for so long is looked at: is there something that can happen?"""
     processes: int = 1
     result_bytes: int = 256 * 1024
     version: str = "0"
@@ -125,6 +128,7 @@ class Pod:
         self._passers: list[Passer] = []
         self._claimers: list[Claimer] = []
         self._reapers: list[Reaper] = []
+        self._auditors: list[Auditor] = []
         self._inboxes: list[Inbox] = []
         self._heart = self._make_heart()
         for number in range(len(store.partitions)):
@@ -178,6 +182,15 @@ class Pod:
                 on_reaped=lambda: timers.nudge(0),
             )
         )
+        self._auditors.append(
+            Auditor(
+                partition,
+                self.who,
+                after_seconds=self._options.audit_after_seconds,
+                publisher=self._publisher,
+                on_due=lambda: timers.nudge(0),
+            )
+        )
         self._inboxes.append(
             Inbox(
                 partition,
@@ -195,7 +208,7 @@ class Pod:
 
     async def _run(self) -> None:
         async with asyncio.TaskGroup() as group:
-            for loop in (*self._claimers, *self._passers, *self._timers, *self._reapers, *self._inboxes):
+            for loop in (*self._claimers, *self._passers, *self._timers, *self._reapers, *self._auditors, *self._inboxes):
                 group.create_task(self._keep_running(loop), name=type(loop).__name__)
 
     async def _keep_running(self, loop: Loop) -> None:

@@ -15,6 +15,8 @@ The scripts in lua/ build the same names from the prefix, and list them in their
 | `runs` | zset | run → created ms | entry: by the `forget` timer |
 | `idempotency:<digest>` | string | run and body digest | with the run |
 | `lanes`, `lane:<queue>/<function>` | zset | the ready queue | entry: claimed, or its run ended |
+| `audits` | zset | live run → ms from which its quiet counts | entry: its run ended |
+| `counters` | hash | `limbo_repairs` → how often the audit found something to repair | never |
 | `timers` | zset | what is due when | entry: fired |
 | `lease:<claim>` | string | the pod | TTL |
 | `claims:<pod>` | zset | claims that the pod holds → ms when claimed, or last listed | entry: committed, released, reaped |
@@ -63,6 +65,14 @@ class Keys:
     @property
     def runs(self) -> str:
         return f"{self.prefix}runs"
+
+    @property
+    def counters(self) -> str:
+        return f"{self.prefix}counters"
+
+    @property
+    def timers(self) -> str:
+        return f"{self.prefix}timers"
 
     @property
     def pods(self) -> str:

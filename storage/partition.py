@@ -16,6 +16,7 @@ import redis.asyncio
 
 from engine.errors import StorageCorrupt
 from engine.limits import EFFECTS_PER_TASK
+from storage.audits import Audits
 from storage.connection import translated
 from storage.graphs import GraphCache, RunGraph, unpack
 from storage.keys import Keys
@@ -96,12 +97,12 @@ class Identity:
     ttl_ms: int
 
 
-class Partition:
+class Partition(Audits):
     """One partition, seen by one pod's loops."""
 
     def __init__(self, client: redis.asyncio.Redis, inbox: redis.asyncio.Redis, keys: Keys, address: str, graphs: GraphCache) -> None:
-        self._client, self._inbox, self.keys, self._address = client, inbox, keys, address
-        self.graphs = graphs
+        super().__init__(client, keys, address)
+        self._inbox, self.graphs = inbox, graphs
         self.on_run_ended: Callable[[str, str], None] | None = None
         """Hears run id and state of each run that a call of this pod has ended; a repeated call may say it again."""
 

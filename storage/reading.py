@@ -151,6 +151,14 @@ class RunReader:
         pods = [_pod(pod_id, deadline, held, said, now_ms) for pod_id, deadline, held, said in rows if said]
         return sorted(pods, key=lambda pod: (pod.started_at_ms, pod.pod_id))
 
+    async def limbo_repairs(self) -> int:
+        """How often the audit has repaired something; above 0, the server has forgotten something."""
+        with translated(self.address):
+            pipeline = self._client.pipeline(transaction=False)
+            for partition in self.partitions:
+                pipeline.hget(partition.keys.counters, "limbo_repairs")
+            return sum(int(count or 0) for count in await pipeline.execute())
+
     async def functions(self) -> dict[str, FunctionView]:
         """Task functions that living pods have registered, by name, with how many pods have each."""
         rows, now_ms = await self._pod_rows()

@@ -99,7 +99,10 @@ def _cancelled(run: RunView, state: TaskState) -> str | None:
 
 
 def event_view(graph: Graph, seq: int, line: str, created_at_ms: int) -> EventView:
-    """One event from its line: "ms type", then for a task's event "index attempt pod", then text."""
+    """One event from its line: "ms type", then for a task's event "index attempt pod", then text.
+
+    `task_repaired` and `run_repaired` change no state by themselves: what follows from them has events of its own.
+    """
     offset, kind, *rest = line.split(" ", 2)
     at_ms, text = created_at_ms + int(offset), rest[0] if rest else ""
     if kind.startswith("run_"):

@@ -25,4 +25,5 @@ async def list_functions(api: Api) -> Response:
 
 @router.get("/pods", responses=answers(PodList, "Pods, by start", 400), summary="List pods")
 async def list_pods(api: Api) -> Response:
-    return JsonAnswer({"pods": [pod_object(pod) for pod in await api.store.pods()]})
+    pods, repairs = await api.store.pods(), await api.store.limbo_repairs()
+    return JsonAnswer({"pods": [pod_object(pod) for pod in pods], "limbo_repairs_total": repairs})

@@ -213,6 +213,7 @@ class Pod(_Shape):
 
 class PodList(_Shape):
     pods: list[Pod]
+    limbo_repairs_total: int
 
 
 class Health(_Shape):

@@ -120,20 +120,31 @@ def _clock(offset_ms: float) -> Check:
     return Check("clock", "warning", found, "set both by NTP; nothing breaks, times in lists look odd")
 
 
+def limbo(repairs: int) -> Check:
+    """Pods repair runs that could not go on; in a server that forgets nothing they never have to."""
+    if not repairs:
+        return Check("limbo", "ok", "no run had to be repaired")
+    remedy = (
+        "the server has forgotten something: look for a failover, a restored copy or another eviction policy, and for task_repaired events"
+    )
+    return Check("limbo", "warning", f"{repairs} repairs of runs that could not go on", remedy)
+
+
 def _redis(settings: Settings) -> list[Check]:
     try:
-        address, info, refusals = asyncio.run(_ask(settings))
+        address, info, refusals, repairs = asyncio.run(_ask(settings))
     except StorageRefused as error:
         return [Check("redis", "problem", str(error), "correct PEERFLOW_REDIS_URL, or what the server lets its user do")]
     except StorageError as error:
         return [Check("redis", "problem", str(error), "start the server, or set PEERFLOW_REDIS_URL")]
     except ConfigError as error:
         return [Check("redis", "problem", problem) for problem in error.problems]
-    return [Check("redis", "ok", address), *judge(info, settings.lease_ttl_seconds), *(Check("data", "problem", text) for text in refusals)]
+    found = [Check("redis", "ok", address), *judge(info, settings.lease_ttl_seconds), limbo(repairs)]
+    return [*found, *(Check("data", "problem", text) for text in refusals)]
 
 
-async def _ask(settings: Settings) -> tuple[str, ServerInfo, list[str]]:
-    """The server's address without a password, what it says of itself, and why a pod would still refuse it.
+async def _ask(settings: Settings) -> tuple[str, ServerInfo, list[str], int]:
+    """The server's address without a password, what it says of itself, why a pod would still refuse it, and how often runs were repaired.
 
     Joins the embedded one where no URL is set, as a pod would.
     """
@@ -143,13 +154,13 @@ async def _ask(settings: Settings) -> tuple[str, ServerInfo, list[str]]:
         store = Store(url, partitions=settings.partitions, namespace=settings.namespace)
         try:
             info = await store.check()
-            refusals = await _refusals(store, info)
+            refusals, repairs = await _refusals(store, info), await store.limbo_repairs()
         finally:
             await store.close()
     finally:
         if embedded is not None:
             embedded.leave()
-    return (f"embedded Valkey in {settings.data_dir}" if embedded else store.address), info, refusals
+    return (f"embedded Valkey in {settings.data_dir}" if embedded else store.address), info, refusals, repairs
 
 
 async def _refusals(store: Store, info: ServerInfo) -> list[str]:

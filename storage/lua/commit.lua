@@ -4,7 +4,7 @@
 -- USES prelude book flow returning claiming waking reply
 -- KEYS[1] prefix; built from it: all keys of claim, and run:<id>:edges hash (index -> finished predecessors),
 --   run:<id>:attempts hash ("index:attempt" -> "failed started ended pod\nerror"), run:<id>:graph list, run:<id>:effects hash,
---   timers zset, idempotency:<digest> string, pods zset
+--   audits zset, timers zset, idempotency:<digest> string, pods zset
 -- ARGV[1..5] operation id, pod, capabilities digest, want (0: no claim), lease TTL ms    ARGV[6] number of attempts, each 7 values:
 --   ref, outcome (succeeded failed retry sleep), delay ms (retry, sleep), error line for the event, payload (JSON),
 --   successors passed where more remain or '', edges of this call

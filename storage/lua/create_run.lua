@@ -2,7 +2,7 @@
 -- create_run: a run exists from this call on, with its first tasks ready.
 -- USES prelude book flow claiming waking
 -- KEYS[1] prefix; built from it: run:<id> hash, run:<id>:graph list (packed definition), run:<id>:events list,
---   run:<id>:tasks hash, runs zset (id -> created ms), idempotency:<digest> string "run body_digest",
+--   run:<id>:tasks hash, runs zset (id -> created ms), audits zset, idempotency:<digest> string "run body_digest",
 --   lane:<queue>/<function> zset, lanes zset, timers zset, waiting zset, waiting:<digest> zset, capabilities:<digest>, inbox:<pod> list,
 --   pods zset (read)
 -- ARGV[1] run id          ARGV[2] body digest       ARGV[3] idempotency digest or ''   ARGV[4] number of tasks
@@ -34,6 +34,7 @@ end
 redis.call('HSET', key, unpack(fields))
 if ARGV[10] ~= '' then redis.call('RPUSH', key .. ':graph', ARGV[10]) else redis.call('PERSIST', key .. ':graph') end
 redis.call('ZADD', T .. 'runs', now, id)
+redis.call('ZADD', T .. 'audits', now, id)
 local run = open_run(id)
 event(run, 'run_created')
 pass_edges(run, 'root', true, ARGV[11])

@@ -2,7 +2,7 @@
 -- fire_timers: what is due by the server's clock happens, once: retries become ready, sleeps succeed, expired runs are forgotten.
 -- USES prelude book flow claiming waking
 -- KEYS[1] prefix; built from it: timers zset (member -> due ms), runs zset, run:<id> hash, run:<id>:tasks hash, run:<id>:events list,
---   run:<id>:edges hash, run:<id>:graph list, run:<id>:attempts hash, run:<id>:effects hash, idempotency:<digest>,
+--   audits zset, run:<id>:edges hash, run:<id>:graph list, run:<id>:attempts hash, run:<id>:effects hash, idempotency:<digest>,
 --   lane:<queue>/<function> zset, lanes zset, waiting zset, waiting:<digest> zset, capabilities:<digest>, inbox:<pod> list
 -- Members: "retry run index flags priority lane", "sleep run index flags", "edges run index offset", "sweep run offset",
 --   "forget run"

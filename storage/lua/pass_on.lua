@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- pass_on: tells a slice of an ended task's successors; the timer "edges run index offset" is the right to do so, once.
 -- USES prelude book flow claiming waking
--- KEYS[1] prefix; built from it: timers zset, run:<id> hash, run:<id>:tasks hash, run:<id>:edges hash, run:<id>:events list,
+-- KEYS[1] prefix; built from it: audits zset, timers zset, run:<id> hash, run:<id>:tasks hash, run:<id>:edges hash, run:<id>:events list,
 --   run:<id>:graph list, run:<id>:attempts hash, run:<id>:effects hash, idempotency:<digest>,
 --   lane:<queue>/<function> zset, lanes zset, waiting zset, waiting:<digest> zset, capabilities:<digest>, inbox:<pod> list
 -- ARGV[1] run id   ARGV[2] index, or "root" for the run's first tasks   ARGV[3] offset of the slice   ARGV[4] next offset, '' for the last

@@ -3,7 +3,7 @@
 -- USES prelude book flow returning claiming waking
 -- KEYS[1] prefix; built from it: pods zset, claims:<pod> zset, lease:<claim> string, pod:<pod> string, reply:<pod> string,
 --   inbox:<pod> list, run:<id> hash, run:<id>:tasks hash, run:<id>:attempts hash, run:<id>:events list, run:<id>:edges hash,
---   run:<id>:graph list, run:<id>:effects hash, idempotency:<digest>, timers zset, lane:<queue>/<function> zset,
+--   run:<id>:graph list, run:<id>:effects hash, idempotency:<digest>, audits zset, timers zset, lane:<queue>/<function> zset,
 --   lanes zset, waiting zset, waiting:<digest> zset, capabilities:<digest>
 -- ARGV[1] this pod   ARGV[2] its TTL ms   ARGV[3] max_lost   ARGV[4] claims looked at, at most
 -- RETURNS {"OK", put back, failed, ms until somebody may be due (one TTL at most where nobody was), cascades,

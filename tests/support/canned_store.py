@@ -30,6 +30,7 @@ class CannedStore:
     events: list[EventView] = field(default_factory=list[EventView])
     known_functions: dict[str, FunctionView] = field(default_factory=dict[str, FunctionView])
     known_pods: list[PodView] = field(default_factory=list[PodView])
+    repairs: int = 0
     list_arguments: dict[str, Any] = field(default_factory=dict[str, Any])
     next_cursor: str | None = None
     cancelled: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
@@ -117,6 +118,10 @@ class CannedStore:
     async def pods(self) -> list[PodView]:
         self._called("pods")
         return self.known_pods
+
+    async def limbo_repairs(self) -> int:
+        self._called("limbo_repairs")
+        return self.repairs
 
     def _called(self, name: str) -> None:
         self.calls.append(name)

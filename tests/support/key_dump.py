@@ -109,8 +109,8 @@ class Narrator:
             case bytes():
                 return {"value": self._string(key, value)}
             case dict():
-                base = created.get(key.split(":")[1], 0)
-                kind = (key.count(":") == 1 and "run") or key.rsplit(":", 1)[1]
+                base = created.get(key.partition(":")[2].split(":")[0], 0)
+                kind = (key.count(":") == 1 and "run") or key.rpartition(":")[2]
                 return {field.decode(): self._field(kind, field.decode(), text.decode(), base) for field, text in value.items()}
             case _ if key.endswith(":graph"):
                 return {str(place): "a part of the definition" for place in range(1, len(value) + 1)}

@@ -51,6 +51,7 @@ READS = frozenset(
         "HGETALL",
         "HLEN",
         "HMGET",
+        "LINDEX",
         "LLEN",
         "LRANGE",
         "PTTL",

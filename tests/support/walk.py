@@ -222,7 +222,7 @@ class Places:
         lanes = [member for key in raw if key.startswith("lane:") for member in self._members(key)]
         assert len(lanes) == len(set(lanes))
         self.lanes = {tuple(member.split()[:2]) for member in lanes}
-        self.timers = self._members("timers")
+        self.timers, self.audits = self._members("timers"), self._members("audits")
         self.claims = {
             (ref.split()[1], ref.split()[2]): (key.removeprefix("claims:"), ref.split()[0])
             for key in raw
@@ -240,6 +240,7 @@ class Places:
     def compare(self, run_id: str, model: RunModel) -> None:
         row, records = self._hash(f"run:{run_id}"), self._hash(f"run:{run_id}:tasks")
         assert row["state"] == model.state
+        assert (run_id in self.audits) == (model.state == "running")
         states: list[str] = []
         for index, task in enumerate(model.tasks):
             words = records.get(str(index), "pending 0 0 0 - - - - -").split("\n")[0].split(" ")
@@ -266,7 +267,7 @@ class Places:
         states = ["pending"] * size
         for line in cast("list[bytes]", self.raw[f"run:{run_id}:events"][0]):
             _, kind, *rest = line.decode().split(" ")
-            if not kind.startswith("run_"):
+            if not kind.startswith("run_") and kind != "repaired":
                 states[int(rest[0])] = FOLD[kind]
         return states
 

@@ -2,7 +2,7 @@
 -- everything once at the end. Lua does not roll back, so nothing is written before the last check has passed.
 local COUNTED = {'ready', 'running', 'waiting', 'succeeded', 'failed', 'skipped'}
 local ended_runs = {}  -- "run state" of each run that this call has ended
-local runs, new_ready, new_timers, old_timers, old_leases, old_claims = {}, {}, {}, {}, {}, {}
+local runs, new_ready, new_timers, old_timers, old_leases, old_claims, old_audits = {}, {}, {}, {}, {}, {}, {}
 
 -- The run as the book knows it; state is nil for a run that does not exist (any more).
 local function open_run(id)
@@ -93,6 +93,7 @@ local function write_end(run)
   end
   if idempotency then redis.call('PEXPIRE', T .. 'idempotency:' .. idempotency, retention) end
   set_timer(now + retention, 'forget ' .. run.id)
+  old_audits[#old_audits + 1] = run.id
   -- Tasks that were ready stay in their lanes until a pod looks there, and perhaps none does: they are swept out.
   if run.count.ready > 0 then set_timer(now, 'sweep ' .. run.id .. ' 0') end
 end
@@ -110,7 +111,7 @@ local function counters(run)
 end
 
 local function write_run(run)
-  if run.changed then redis.call('HSET', run.key .. ':tasks', unpack(pairs_of(run.changed))) end
+  if run.changed and next(run.changed) then redis.call('HSET', run.key .. ':tasks', unpack(pairs_of(run.changed))) end
   if next(run.log) then redis.call('HSET', run.key .. ':attempts', unpack(pairs_of(run.log))) end
   local kept, gone = {}, {}
   for index, edge in pairs(run.edges) do
@@ -155,6 +156,7 @@ local function write_book()
   if #old_timers > 0 then redis.call('ZREM', T .. 'timers', unpack(old_timers)) end
   if #new_timers > 0 then redis.call('ZADD', T .. 'timers', unpack(new_timers)) end
   if #old_leases > 0 then redis.call('DEL', unpack(old_leases)) end
+  if #old_audits > 0 then redis.call('ZREM', T .. 'audits', unpack(old_audits)) end
   for pod, refs in pairs(old_claims) do redis.call('ZREM', T .. 'claims:' .. pod, unpack(refs)) end
-  new_timers, old_timers, old_leases, old_claims = {}, {}, {}, {}
+  new_timers, old_timers, old_leases, old_claims, old_audits = {}, {}, {}, {}, {}
 end

@@ -45,7 +45,8 @@ local function decide(run, cause, succeeded, edge)
     counter.closed = counter.count % FAILED_EDGE == in_degree
     complete = counter.closed
   end
-  if first_failure then skip(run, index, cause)
+  -- A record is there where the counter was lost after a failure that it had counted.
+  if first_failure and not record_of(run, index) then skip(run, index, cause)
   elseif complete and clean then make_ready(run, index, edge[3], edge[4], edge[5], 'pending') end
 end
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from storage.partition import CLAIMS_PER_CALL, EDGES_PER_CALL, ENDED_PER_CALL, Claim, Ended
+from tests.support.damage import auditor_of
 from tests.support.lab import Lab, dag, fan
 from tests.support.lab_pod import LabPod
 from tests.support.meter import Meter
@@ -166,3 +167,49 @@ async def test_thousands_of_timers_that_are_due_at_once(lab: Lab, meter: Meter) 
     while lab.run_field(run_id, "waiting") != "0":
         await lab.partition.fire_timers()
     check(meter, "commit", "fire_timers")
+
+
+async def test_a_look_at_ten_thousand_tasks_and_the_repair_of_all_of_them(lab: Lab, meter: Meter) -> None:
+    pod = lab.pod("p1")
+    auditor = auditor_of(lab, pod)
+    run_id = await lab.create(fan(TASKS))
+    await pod.commit(pod.end(await pod.claim_one(), budget=0))
+    lab.client.zrem(lab.key("timers"), f"edges {run_id} 0 0")
+    assert len(await auditor.look(run_id)) == TASKS
+    assert await auditor.look(run_id) == []
+    lab.client.delete(lab.key("lanes"), lab.key("lane:default/task_a"))
+    assert len(await auditor.look(run_id)) == TASKS
+    claims = [claim for _ in range(8) for claim in await pod.claim(256)]
+    lab.client.delete(lab.keys.claims("p1"), lab.keys.pods)
+    assert len(await auditor.look(run_id)) == len(claims) == 2_048
+    pod.beat(say=True)
+    claims += [claim for _ in range(32) for claim in await pod.claim(256)]
+    for at in range(0, 2_000, 200):
+        await pod.commit(*(pod.end(claim, "retry", '"x"', delay_ms=60_000) for claim in claims[at : at + 200]))
+    lab.client.delete(lab.key("timers"))
+    assert len(await auditor.look(run_id)) == 2_000
+    for at in range(2_000, 4_000, 200):
+        await pod.commit(*(pod.end(claim) for claim in claims[at : at + 200]))
+    lab.client.delete(lab.key(f"run:{run_id}:edges"))
+    assert await auditor.look(run_id) == [f"{TASKS + 1} edges"]
+    check(meter, "restore", "repair")
+
+
+async def test_a_thousand_quiet_runs_that_are_due_at_once(lab: Lab, meter: Meter) -> None:
+    for _ in range(1_000):
+        await lab.create(dag(a=""))
+    handed_out: set[str] = set()
+    while len(handed_out) < 1_000:
+        runs, _, _ = await lab.partition.audit(0, 60_000, 100, 0)
+        assert 0 < len(runs) <= 100
+        handed_out |= set(runs)
+    check(meter, "audit")
+
+
+async def test_results_of_the_largest_size_are_read_in_bounded_pages(lab: Lab, meter: Meter) -> None:
+    pod = lab.pod("p1")
+    run_id = await lab.create(dag(**{f"t{number}": "" for number in range(40)}, last="t0"))
+    for claim in (await pod.claim())[:39]:
+        await pod.commit(pod.end(claim, payload='"' + "x" * 262_000 + '"'))
+    await auditor_of(lab, pod).look(run_id)
+    check(meter, "restore")

@@ -23,6 +23,7 @@ async def test_a_run_is_cancelled_with_everything_that_had_not_ended(lab: Lab) -
         "run:R1:events": numbered("t run_created", "t ready 0 - -", "t ready 1 - -", "t started 0 1 p1"),
         "run:R1:tasks": {"0": "running 1 0 T t t - p1 op1.0", "1": "ready 0 0 0 t - - - -"},
         "runs": {"R1": "t"},
+        "audits": {"R1": "t"},
         "idempotency:digest of k": {"value": "R1 body"},
         "lanes": {"default/task_a": "0 t"},
         "lane:default/task_a": {"R1 1 -": "0 t"},
@@ -39,6 +40,7 @@ async def test_a_run_is_cancelled_with_everything_that_had_not_ended(lab: Lab) -
         "run:R1:graph": until,
         "idempotency:digest of k": until,
         "timers": {"forget R1": "+t+3600000", "sweep R1 0": "+t"},
+        "audits": {"R1": "-t"},
         "inbox:p1": {"1": "+stop R1", "(until)": "+t+60000"},
         "inbox:p2": {"1": "+stop R1", "(until)": "+t+60000"},
     }

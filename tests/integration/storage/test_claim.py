@@ -24,6 +24,7 @@ async def test_a_ready_task_becomes_the_pods(lab: Lab) -> None:
         "run:R1:events": numbered("t run_created", "t ready 0 - -"),
         "run:R1:tasks": {"0": "ready 0 0 0 t - - - -"},
         "runs": {"R1": "t"},
+        "audits": {"R1": "t"},
         "lanes": {"default/task_a": "0 t"},
         "lane:default/task_a": {"R1 0 -": "0 t"},
     }

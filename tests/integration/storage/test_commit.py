@@ -43,6 +43,7 @@ async def test_a_success_makes_the_successor_ready(lab: Lab) -> None:
         "run:R1:events": numbered("t run_created", "t ready 0 - -", "t started 0 1 p1"),
         "run:R1:tasks": {"0": "running 1 0 T t t - p1 op1.0"},
         "runs": {"R1": "t"},
+        "audits": {"R1": "t"},
         "lease:op1.0": {"value": "p1", "(until)": "t+10000"},
         "claims:p1": {REF: "t"},
         "reply:p1": {"value": FIRST, "(until)": "t+600000"},
@@ -78,6 +79,7 @@ async def test_the_last_success_ends_the_run_and_lets_its_keys_go_after_the_rete
             "run:R1:tasks": {"0": "running 1 0 T t t - p1 op1.0 → succeeded 1 0 T t t t p1 - true"},
             "run:R1:events": {"4": "+t succeeded 0 1 p1", "5": "+t run_succeeded"},
             "timers": {"forget R1": "+t+3600000"},
+            "audits": {"R1": "-t"},
         },
     )
 

@@ -34,6 +34,7 @@ async def test_a_run_appears_whole_in_an_empty_store(lab: Lab) -> None:
         "run:R1:events": numbered("t run_created", "t ready 0 - -"),
         "run:R1:tasks": {"0": "ready 0 0 0 t - - - -"},
         "runs": {"R1": "t"},
+        "audits": {"R1": "t"},
         "idempotency:digest of k": {"value": "R1 body"},
         "lanes": {"default/task_a": "7 t"},
         "lane:default/task_a": {"R1 0 -": "7 t"},
@@ -72,6 +73,7 @@ async def test_idle_pods_are_woken_by_a_new_run(lab: Lab) -> None:
             "run:R1:events": numbered("t run_created", "t ready 0 - -"),
             "run:R1:tasks": {"0": "ready 0 0 0 t - - - -"},
             "runs": {"R1": "t"},
+            "audits": {"R1": "t"},
             "lanes": {"default/task_a": "0 t"},
             "lane:default/task_a": {"R1 0 -": "0 t"},
         }

@@ -35,6 +35,7 @@ async def test_a_retry_makes_its_task_ready_when_it_is_due(lab: Lab) -> None:
         "run:R1:attempts": {"0:1": 'failed t t p1 "payload"'},
         "run:R1:tasks": {"0": 'waiting 1 0 T t t t+7000 p1 backoff "payload"'},
         "runs": {"R1": "t"},
+        "audits": {"R1": "t"},
     }
     assert await pod.fire() == []
     changed = lab.changes(before)

@@ -35,6 +35,7 @@ async def test_the_rest_of_the_successors_become_ready(lab: Lab) -> None:
             "2": "ready 0 0 0 t - - - -",
         },
         "runs": {"R1": "t"},
+        "audits": {"R1": "t"},
         "lanes": {"default/task_a": "0 t"},
         "lane:default/task_a": {"R1 1 -": "0 t", "R1 2 -": "0 t"},
         "timers": {"edges R1 0 2": "t+2000"},

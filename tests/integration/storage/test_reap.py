@@ -49,6 +49,7 @@ async def test_an_orphan_becomes_ready_again_and_nothing_is_left_of_its_pod(lab:
         "run:R1:events": numbered("t run_created", "t ready 0 - -", "t started 0 1 p2"),
         "run:R1:tasks": {"0": "running 1 0 T t t - p2 op1.0"},
         "runs": {"R1": "t"},
+        "audits": {"R1": "t"},
         "claims:p2": {REF: "t"},
     }
     asked = lab.now_ms()

@@ -24,6 +24,7 @@ async def test_a_claim_goes_back_to_the_ready_queue_uncharged(lab: Lab) -> None:
         "run:R1:events": numbered("t run_created", "t ready 0 - -", "t started 0 1 p1"),
         "run:R1:tasks": {"0": "running 1 0 T t t - p1 op1.0"},
         "runs": {"R1": "t"},
+        "audits": {"R1": "t"},
         "lease:op1.0": {"value": "p1", "(until)": "t+10000"},
         "claims:p1": {REF: "t"},
     }

@@ -72,6 +72,7 @@ async def test_creation_makes_the_parts_stay(lab: Lab) -> None:
             "run:R1:events": {"1": "t run_created", "2": "t ready 0 - -"},
             "run:R1:tasks": {"0": "ready 0 0 0 t - - - -"},
             "runs": {"R1": "t"},
+            "audits": {"R1": "t"},
             "lanes": {"default/task_a": "0 t"},
             "lane:default/task_a": {"R1 0 -": "0 t"},
         }

@@ -152,11 +152,13 @@ async def test_events_come_in_pages(pod: Pod) -> None:
 async def test_task_functions_and_pods(pod: Pod) -> None:
     pod.store.known_functions = {"echo": FunctionView("echo", "async", "says it again", {"type": "object"}, 2)}
     pod.store.known_pods = [PodView("pod-1", "host", "0.1.0", "alive", AT, AT + 5, 100, 3, ("default",), ("echo",))]
+    pod.store.repairs = 4
     functions, pods = await pod.get("/tasks"), await pod.get("/pods")
     exactly(models.FunctionList, functions)
     exactly(models.Function, functions["tasks"][0])
     exactly(models.PodList, pods)
     exactly(models.Pod, pods["pods"][0])
+    assert pods["limbo_repairs_total"] == 4
 
 
 async def test_health_is_the_process_and_readiness_is_its_work(pod: Pod) -> None:

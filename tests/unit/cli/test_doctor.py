@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from peerflow.cli.doctor import Check, judge
+from peerflow.cli.doctor import Check, judge, limbo
 from storage.views import ServerInfo
 
 GOOD = {"flavour": "valkey", "version": "8.1.1", "persistence": "aof-everysec", "maxmemory_policy": "noeviction"}
@@ -41,3 +41,10 @@ def test_each_finding_has_its_verdict_and_a_remedy_where_it_is_not_ok(subject: s
     check = checks(**fields)[subject]
     assert check.verdict == verdict
     assert bool(check.remedy) == (verdict != "ok")
+
+
+def test_repaired_runs_are_a_warning_and_none_is_fine() -> None:
+    assert limbo(0) == Check("limbo", "ok", "no run had to be repaired")
+    assert limbo(3).verdict == "warning"
+    assert "3 repairs" in limbo(3).found
+    assert "task_repaired" in limbo(3).remedy

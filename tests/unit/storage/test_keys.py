@@ -11,7 +11,7 @@ from tests.support.lua_source import KEYS
 def test_all_keys_of_a_partition_carry_its_hash_tag() -> None:
     keys = Keys("ns", 3)
     names = [keys.run("r"), keys.tasks("r"), keys.events("r"), keys.attempts("r"), keys.graph("r"), keys.runs, keys.pods, keys.pod("p"),
-             keys.claims("p"), keys.inbox("p")]  # fmt: skip
+             keys.claims("p"), keys.inbox("p"), keys.timers, keys.counters]  # fmt: skip
     assert all(name.startswith("{ns:3}:") for name in names)
     assert len(set(names)) == len(names)
 
@@ -19,7 +19,7 @@ def test_all_keys_of_a_partition_carry_its_hash_tag() -> None:
 def test_every_key_that_python_builds_is_in_the_table() -> None:
     keys = Keys("ns", 0)
     built = [keys.run("<id>"), keys.tasks("<id>"), keys.events("<id>"), keys.attempts("<id>"), keys.graph("<id>"), keys.runs, keys.pods,
-             keys.pod("<pod>"), keys.claims("<pod>"), keys.inbox("<pod>")]  # fmt: skip
+             keys.pod("<pod>"), keys.claims("<pod>"), keys.inbox("<pod>"), keys.timers, keys.counters]  # fmt: skip
     assert {name.removeprefix(keys.prefix) for name in built} <= KEYS
 
 

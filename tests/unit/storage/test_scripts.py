@@ -33,6 +33,9 @@ COMPLETES_UNDER_MEMORY_PRESSURE = {
     "sweep",
     "begin_effect",
     "confirm_effect",
+    "audit",
+    "restore",
+    "repair",
 }
 NOT_IN_FACT = {"create_run": {"run:<id>:edges"}}
 """Keys that a script's functions can touch and that it does not: the first tasks of a run have no predecessors to count."""

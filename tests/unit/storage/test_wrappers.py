@@ -10,7 +10,8 @@ import pytest
 from engine.compile import compile_definition
 from engine.definition import WorkflowDefinition
 from engine.errors import IdempotencyConflict, RunAlreadyFinished, RunNotFound, StorageCorrupt, StorageUnavailable
-from storage.graphs import GraphCache
+from storage.audits import Repaired, Restored
+from storage.graphs import GraphCache, RunGraph
 from storage.heartbeats import REFS_PER_CALL, HeartbeatConnection
 from storage.keys import Keys
 from storage.partition import Ended, Identity, Partition
@@ -23,6 +24,8 @@ SCRIPTS = {digest(name): name for name in NAMES}
 WHO = Identity("p1", "digest", 10_000)
 REF = "00000000000000000000000000000100 01890000-0000-7000-8000-000000000001 3 - 0 default/task_a"
 RUN = "01890000-0000-7000-8000-000000000001"
+DEFINITION = WorkflowDefinition.model_validate({"tasks": {"a": {"task": "echo"}, "b": {"task": "echo", "depends_on": ["a"]}}})
+GRAPH = RunGraph(DEFINITION, compile_definition(DEFINITION))
 
 
 class Server:
@@ -64,6 +67,9 @@ CALLS: dict[str, tuple[list[Any], Callable[[Partition], Awaitable[object]], int]
     "pass_on": (["OK", 0], lambda partition: partition.pass_on("run", "0", 250, 500, "1 1 - 0 default/task_a"), 0),
     "sweep": (["OK", 2], lambda partition: partition.sweep("run", 250, None, "1 - default/task_a"), 0),
     "fire_timers": (["OK", [], -1, 0], lambda partition: partition.fire_timers(), 0),
+    "audit": (["OK", [], -1, 0], lambda partition: partition.audit(30_000, 600_000, 100, 0), 0),
+    "restore": (["OK", "rp", [], 3, [], [1, 0, 0, 0, 0, 0, 0]], lambda partition: partition.restore("run", GRAPH, 0, 10_000), 0),
+    "repair": (["OK", [], 0, []], lambda partition: partition.repair("run", ["edges 1 2", "edges 2 3"], events=7), 1),
     "reap": (["OK", 0, 0, 100, 0], lambda partition: partition.reap(WHO, 3), 0),
     "begin_effect": (["OK", "new"], lambda partition: partition.begin_effect("op", REF, "charge", again=True), 0),
     "confirm_effect": (["OK"], lambda partition: partition.confirm_effect("op", REF, "charge", "1"), 0),
@@ -129,6 +135,27 @@ async def test_timers_answer_slices_and_seconds() -> None:
 async def test_a_reaper_without_the_right_to_judge_is_told_so() -> None:
     assert await partition(Server(reap=["GRACE"])).reap(WHO, 3) is None
     assert await partition(Server(reap=["OK", 1, 2, 250, 1])).reap(WHO, 3) == (1, 2, 0.25)
+
+
+async def test_quiet_runs_are_answered_with_seconds_and_the_next_place() -> None:
+    assert await partition(Server(audit=["OK", [RUN], 1_500, 50])).audit(1, 2, 3, 4) == ([RUN], 1.5, 50)
+    assert await partition(Server(audit=["OK", [], -1, 0])).audit(1, 2, 3, 4) == ([], None, 0)
+
+
+async def test_a_restored_slice_is_read_from_its_words_and_a_run_that_is_over_has_none() -> None:
+    answer = ["OK", "rp", [1, 131_073], 3, ["0 queue"], [1, 0, 0, 0, 0, 0, 0]]
+    restored = await partition(Server(restore=answer)).restore("run", GRAPH, 0, 10_000)
+    assert restored == Restored("rp", {1: 131_073}, 3, ["0 queue"], [1, 0, 0, 0, 0, 0, 0])
+    assert await partition(Server(restore=["TERMINAL", "failed"])).restore("run", GRAPH, 0, 10_000) is None
+
+
+async def test_a_repair_answers_its_word_and_tells_of_runs_that_it_ended() -> None:
+    ended: list[str] = []
+    mending = partition(Server(repair=["OK", ["1 edges"], 1, [f"{RUN} failed"]]))
+    mending.on_run_ended = lambda run_id, state: ended.append(f"{run_id} {state}")
+    assert await mending.repair("run", ["edges 1 2"]) == Repaired("OK", ["1 edges"], cascades=True)
+    assert ended == [f"{RUN} failed"]
+    assert await partition(Server(repair=["BUSY"])).repair("run", []) == Repaired("BUSY", [], cascades=False)
 
 
 @pytest.mark.parametrize(
