@@ -41,11 +41,13 @@ def read_keys(client: redis.Redis, prefix: str) -> Raw:
             pipeline.type(name)
             pipeline.execute_command("PEXPIRETIME", name)
         facts = pipeline.execute()
-        for name, kind in zip(names, facts[::2], strict=True):
+        # A key that has expired since its name was read is not there.
+        there = [(name, kind, until) for name, kind, until in zip(names, facts[::2], facts[1::2], strict=True) if kind in READERS]
+        for name, kind, _ in there:
             command, args = READERS[kind]
             pipeline.execute_command(command, name, *args)
         values = cast("list[Value]", pipeline.execute())
-    return {name.decode().removeprefix(prefix): (value, until) for name, until, value in zip(names, facts[1::2], values, strict=True)}
+    return {name.decode().removeprefix(prefix): (value, until) for (name, _, until), value in zip(there, values, strict=True)}
 
 
 def changes(before: Shown, after: Shown) -> Shown:
