@@ -26,6 +26,14 @@ KINDS = [
 ]
 
 
+async def start(bench: Bench, function: Callable[..., Any], executor: str | None, **options: Any) -> None:
+    """A pod that has the function, in child processes where `executor` says so."""
+    if executor == "process":
+        await bench.pod(in_processes=[function], **options)
+    else:
+        await bench.pod(function, **options)
+
+
 def pay(function: Callable[..., Any], folder: Path, **fields: Any) -> dict[str, Any]:
     args = {"folder": str(folder), **fields.pop("args", {})}
     return {"tasks": {"pay": {"task": function.__name__, "args": args, "retry": RETRY, **fields}}}
@@ -44,7 +52,7 @@ def error_of(task: TaskView) -> tuple[str, str]:
 async def test_what_an_attempt_has_confirmed_is_not_done_again(
     bench: Bench, tmp_path: Path, function: Callable[..., Any], executor: str | None
 ) -> None:
-    await bench.pod(function, executor=executor)
+    await start(bench, function, executor)
     run, tasks = await bench.run(pay(function, tmp_path, args={"fail": "after"}))
     key = effect_key(run.run_id, "pay", "charge")
     assert (run.state, tasks["pay"].attempts, tasks["pay"].result) == (RunState.SUCCEEDED, 2, {"payment": "p-1"})
@@ -59,7 +67,7 @@ async def test_what_an_attempt_has_confirmed_is_not_done_again(
 async def test_what_an_attempt_has_announced_and_not_confirmed_is_unknown_to_the_next(
     bench: Bench, tmp_path: Path, function: Callable[..., Any], executor: str | None
 ) -> None:
-    await bench.pod(function, executor=executor)
+    await start(bench, function, executor)
     run, tasks = await bench.run(pay(function, tmp_path, args={"fail": "inside"}))
     key = effect_key(run.run_id, "pay", "charge")
     assert (run.state, tasks["pay"].result) == (RunState.SUCCEEDED, {"payment": "p-2"})
@@ -71,7 +79,7 @@ async def test_what_an_attempt_has_announced_and_not_confirmed_is_unknown_to_the
 async def test_an_attempt_that_refuses_the_unknown_fails_for_good_and_does_nothing(
     bench: Bench, tmp_path: Path, executor: str | None
 ) -> None:
-    await bench.pod(effect_tasks.pays_or_asks, executor=executor)
+    await start(bench, effect_tasks.pays_or_asks, executor)
     run, tasks = await bench.run(pay(effect_tasks.pays_or_asks, tmp_path))
     assert error_of(tasks["pay"])[0] == "EffectUnknown"
     assert effect_key(run.run_id, "pay", "charge") in error_of(tasks["pay"])[1]
@@ -81,7 +89,7 @@ async def test_an_attempt_that_refuses_the_unknown_fails_for_good_and_does_nothi
 
 @pytest.mark.parametrize("executor", [None, "process"])
 async def test_a_result_of_an_effect_has_the_limit_of_a_task_s_result(bench: Bench, executor: str | None) -> None:
-    await bench.pod(effect_tasks.keeps, executor=executor, result_bytes=1_000)
+    await start(bench, effect_tasks.keeps, executor, result_bytes=1_000)
     good, _ = await bench.run({"tasks": {"pay": {"task": "keeps", "args": {"size": 998}}}})
     assert await effects(bench, good.run_id) == [("charge", "confirmed", 1)]
     bad, tasks = await bench.run({"tasks": {"pay": {"task": "keeps", "args": {"size": 999}, "retry": RETRY}}})
