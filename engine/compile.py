@@ -72,6 +72,7 @@ def _graph(definition: WorkflowDefinition, draft: Draft) -> Graph:
             priority=run_priority if spec.priority is None else spec.priority,
             retry=spec.retry,
             timeout_seconds=spec.timeout,
+            heartbeat_timeout_seconds=spec.heartbeat_timeout,
             allow_failure=spec.allow_failure,
         )
         for index, (task_id, spec) in enumerate(zip(draft.ids, draft.specs, strict=True))

@@ -88,6 +88,8 @@ class TaskSpec(_Model):
     retry: RetryPolicy = Field(default_factory=lambda: NO_RETRY)
     timeout: Duration | None = None
     """Seconds for one attempt; without it an attempt may take for ever."""
+    heartbeat_timeout: Duration | None = None
+    """Seconds within which an attempt's code must call `ctx.heartbeat()` again; without it the code need never call it."""
     allow_failure: bool = False
     """True: the run does not fail when this task does."""
     priority: Priority | None = None

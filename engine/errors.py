@@ -14,6 +14,7 @@
     ├── TaskError              an attempt failed
     │   ├── TaskFailed
     │   ├── TaskTimedOut
+    │   ├── NoProgress
     │   └── TaskNotRegistered
     ├── StorageError
     │   ├── StorageUnavailable no answer: whether the call was applied is unknown
@@ -171,6 +172,20 @@ class TaskTimedOut(TaskError):
 
     def __str__(self) -> str:
         return f"the attempt ran longer than its timeout of {self.timeout_seconds:g} s"
+
+
+class NoProgress(TaskError):
+    """The attempt's code did not say for `heartbeat_timeout` that it moves, although its pod lives."""
+
+    def __init__(self, heartbeat_timeout_seconds: float, progress: str | None) -> None:
+        self.heartbeat_timeout_seconds = heartbeat_timeout_seconds
+        self.progress = progress
+        """What it said last, as text."""
+        super().__init__(heartbeat_timeout_seconds, progress)
+
+    def __str__(self) -> str:
+        last = "it has told no progress" if self.progress is None else f"its last progress was {self.progress}"
+        return f"the attempt did not call ctx.heartbeat() for {self.heartbeat_timeout_seconds:g} s, its heartbeat_timeout; {last}"
 
 
 class TaskNotRegistered(TaskError):

@@ -30,6 +30,8 @@ class GraphTask:
     retry: RetryPolicy
     timeout_seconds: float | None
     """For one attempt; None is no limit."""
+    heartbeat_timeout_seconds: float | None
+    """Between two signs of life of an attempt's code; None is no limit."""
     allow_failure: bool
 
 

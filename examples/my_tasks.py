@@ -39,13 +39,18 @@ async def wait_for_stock(item: str, seconds: float = 0.1, ctx: TaskContext | Non
 
 
 @task(executor="process")
-def count_primes(below: int) -> int:
-    """Uses a whole CPU. A process function leaves the pod's own work alone, and is killed when it exceeds its timeout."""
+def count_primes(below: int, ctx: TaskContext | None = None) -> int:
+    """Uses a whole CPU. A process function leaves the pod's own work alone, and is killed when it exceeds its timeout.
+
+    It says how far it is, so that a `heartbeat_timeout` finds out when it hangs.
+    """
     if below <= 2:
         return 0
     sieve = bytearray([1]) * below
     sieve[0:2] = b"\0\0"
     for number in range(2, int(below**0.5) + 1):
+        if ctx is not None:
+            ctx.heartbeat({"sieved": number})
         if sieve[number]:
             sieve[number * number :: number] = bytes(len(range(number * number, below, number)))
     return sum(sieve)
@@ -58,14 +63,16 @@ def http_client() -> httpx.AsyncClient:
 
 @task
 async def charge(url: str, amount: float, ctx: TaskContext) -> JsonValue:
-    """Calls another service. The effect key is the same in every attempt, so the service can refuse to charge twice.
+    """Calls another service, once: no attempt asks again after one that was answered.
 
-    An answer of 500 or above, or none at all, raises and is tried again as the workflow's `retry` says.
+    The key is the same in every attempt, so that the service can refuse to charge twice where an answer was lost. An answer of 500 or
+    above, or none at all, raises and is tried again as the workflow's `retry` says.
     """
     ctx.log.info("charging %.2f, attempt %d", amount, ctx.attempt)
-    async with http_client() as client:
-        response = await client.post(url, json={"amount": amount}, headers={"Idempotency-Key": ctx.effect_key})
-    ctx.heartbeat()
-    response.raise_for_status()
-    answer: JsonValue = json.loads(response.content)
-    return answer
+    async with ctx.once("charge") as effect:
+        if not effect.confirmed:
+            async with http_client() as client:
+                response = await client.post(url, json={"amount": amount}, headers={"Idempotency-Key": effect.key})
+            response.raise_for_status()
+            effect.result = json.loads(response.content)
+    return effect.result

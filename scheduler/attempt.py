@@ -33,6 +33,7 @@ class Attempt:
     """Grows with each attempt of the task; for the task's own side effects."""
     claim_id: str
     timeout_seconds: float | None = None
+    heartbeat_timeout_seconds: float | None = None
     ready_at_ms: int = 0
     progress_seen: float = field(default_factory=time.monotonic)
     """When the code last showed that it moves, monotonic seconds; at first, when the attempt was received."""
@@ -42,4 +43,8 @@ class Attempt:
     def beat(self, progress: JsonValue = None) -> None:
         """Records that the attempt's code moves."""
         self.progress = progress
+        self.progress_seen = time.monotonic()
+
+    def excuse(self) -> None:
+        """Counts the time up to now as spent by peerflow, and not by the attempt's code."""
         self.progress_seen = time.monotonic()

@@ -27,8 +27,6 @@ from scheduler.failures import failed_in_user_code
 from scheduler.registry import TaskFunction, default_registry
 from scheduler.wire import Unpacker, outcome_to_wire, pack
 
-BEAT_SECONDS = 0.1
-"""At most one sign of life in this time goes to the pod: a tight loop may call `ctx.heartbeat()` as often as it likes."""
 READ_BYTES = 64 * 1024
 
 
@@ -49,16 +47,18 @@ class Replies:
 class Beats:
     """What `ctx.heartbeat()` does here. Neither blocks for long nor raises."""
 
-    def __init__(self, replies: Replies, claim_id: str) -> None:
+    def __init__(self, replies: Replies, claim_id: str, seconds: float) -> None:
+        """At most one sign of life in `seconds` goes to the pod: a tight loop may call `ctx.heartbeat()` as often as it likes."""
         self._replies = replies
         self._claim_id = claim_id
+        self._seconds = seconds
         self._next = 0.0
 
     def __call__(self, progress: object) -> None:
         now = time.monotonic()
         if now < self._next:
             return
-        self._next = now + BEAT_SECONDS
+        self._next = now + self._seconds
         try:
             self._replies.send({"op": "beat", "claim_id": self._claim_id, "progress": progress})
         except (TypeError, ValueError, RecursionError):
@@ -134,7 +134,9 @@ def _prepare(hello: dict[str, Any]) -> None:
 def _run(request: dict[str, Any], replies: Replies, effects: PipedEffects) -> Outcome:
     claim_id = request["claim_id"]
     effects.result_bytes = request["result_bytes"]
-    context = TaskContext(**request["context"], claim_id=claim_id, on_heartbeat=Beats(replies, claim_id), effects=effects)
+    context = TaskContext(
+        **request["context"], claim_id=claim_id, on_heartbeat=Beats(replies, claim_id, request["beat_seconds"]), effects=effects
+    )
     try:
         function = _find(**request["function"])
     except BaseException as error:  # noqa: BLE001  # a module of tasks may raise anything while it is imported

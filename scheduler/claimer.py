@@ -234,6 +234,7 @@ class Claimer:
             fencing_token=claim.fencing_token,
             claim_id=claim.claim_id,
             timeout_seconds=task.timeout_seconds,
+            heartbeat_timeout_seconds=task.heartbeat_timeout_seconds,
             ready_at_ms=claim.ready_at_ms,
         )
         held.started = self._clock()

@@ -7,7 +7,7 @@ import functools
 import os
 import time
 
-from engine.errors import TaskTimedOut
+from engine.errors import TaskError
 from engine.outcome import Outcome
 from scheduler.calls import raised
 from scheduler.context import CURRENT
@@ -41,12 +41,14 @@ class AsyncLane:
         self._unheard.add(work)
         work.cancel()
 
-    def expire(self, run: Run) -> None:
+    def catch_up(self, run: Run) -> None:
+        """What it has said was said in the loop."""
+
+    def expire(self, run: Run, error: TaskError) -> None:
         work: asyncio.Task[Outcome] = run.work
         if work.done():
             return  # in time after all: its report is on its way
-        assert run.attempt.timeout_seconds is not None
-        run.timed_out = failed(TaskTimedOut(run.attempt.timeout_seconds), trace=where_coroutine_waits(work))
+        run.timed_out = failed(error, trace=where_coroutine_waits(work))
         run.timer = self._loop.call_later(CANCEL_SECONDS, self._report, run, run.timed_out)
         self.abort(run)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -14,14 +13,12 @@ from engine.outcome import Outcome
 from scheduler.attempt import Attempt
 from scheduler.context import TaskContext
 from scheduler.coroutines import AsyncLane
+from scheduler.deadlines import CLOCK_SECONDS, UNBEGUN_SECONDS, has_deadline, overdue, seconds_left
 from scheduler.effects import EffectKeeper
 from scheduler.lanes import Lane, Run
 from scheduler.processes import ProcessLane
 from scheduler.registry import Registry, TaskFunction
 from scheduler.threads import ThreadLane
-
-CLOCK_SECONDS = 0.001
-"""Event loops count in milliseconds: a timer may fire this much early."""
 
 OnDone = Callable[[Attempt, Outcome], None]
 
@@ -84,8 +81,8 @@ class Executor:
         )
         self._runs[claim_id] = run = Run(attempt, function, context)
         self._attempts[claim_id] = attempt
-        if attempt.timeout_seconds is not None:
-            run.timer = self._loop.call_later(attempt.timeout_seconds, self._check_timeout, run, attempt.timeout_seconds)
+        if has_deadline(run):
+            run.timer = self._loop.call_later(seconds_left(run), self._watch, run)
         self._lanes[function.kind].start(run)
 
     def stop(self, claim_id: str) -> None:
@@ -126,13 +123,20 @@ class Executor:
         except Exception as error:  # noqa: BLE001  # whoever listens, other attempts in the same batch must be reported too
             self._loop.call_exception_handler({"message": f"on_done failed for claim {claim_id}", "exception": error})
 
-    def _check_timeout(self, run: Run, timeout_seconds: float) -> None:
-        left = timeout_seconds if run.began is None else run.began + timeout_seconds - time.monotonic()
-        if left > CLOCK_SECONDS:
-            run.timer = self._loop.call_later(left, self._check_timeout, run, timeout_seconds)
+    def _watch(self, run: Run) -> None:
+        """Ends a run whose time is over; else looks again when it may be."""
+        lane = self._lanes[run.function.kind]
+        lane.catch_up(run)
+        if self._runs.get(run.attempt.claim_id) is not run:
+            return  # in time after all
+        left = seconds_left(run)
+        if run.began is None:
+            run.timer = self._loop.call_later(max(left, UNBEGUN_SECONDS), self._watch, run)
+        elif left > CLOCK_SECONDS:
+            run.timer = self._loop.call_later(left, self._watch, run)
         else:
             run.context.cancel()
-            self._lanes[run.function.kind].expire(run)
+            lane.expire(run, overdue(run))
 
 
 def _missing(name: str) -> TaskFunction:

@@ -89,10 +89,17 @@ class StoredEffects:
     async def _repeated(self, context: TaskContext, call: Callable[[Partition, str], Awaitable[Answer]]) -> Answer:
         """Calls until storage answers, or the pod does not hold the claim any more."""
 
+        def away(error: Exception) -> None:
+            del error
+            # Code that waits for storage cannot show that it moves: that is no fault of its own.
+            held = self._holdings.get(context.claim_id)
+            if held is not None and held.attempt is not None:
+                held.attempt.excuse()
+
         async def once() -> Answer:
             held = self._holdings.get(context.claim_id)
             if held is None:
                 raise LeaseLost(context.claim_id)
             return await call(self._partitions[held.partition], held.claim.ref)
 
-        return await until_answered(once)
+        return await until_answered(once, on_failure=away)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from engine.errors import TaskError
 from engine.outcome import Outcome
 from scheduler.attempt import Attempt
 from scheduler.context import TaskContext
@@ -15,18 +16,20 @@ from scheduler.registry import TaskFunction
 class Run:
     """An attempt on its way through a lane. It counts as long as the executor holds it; what a dropped one reports is ignored."""
 
-    __slots__ = ("attempt", "began", "context", "function", "timed_out", "timer", "work")
+    __slots__ = ("attempt", "began", "context", "function", "held_up_seconds", "timed_out", "timer", "work")
 
     def __init__(self, attempt: Attempt, function: TaskFunction, context: TaskContext) -> None:
         self.attempt = attempt
         self.function = function
         self.context = context
         self.began: float | None = None
-        """When its code began, monotonic seconds; None while it waits for a thread or a process. The timeout counts from here."""
+        """When its code began, monotonic seconds; None while it waits for a thread or a process. Its deadlines count from here."""
+        self.held_up_seconds = 0.0
+        """By how much its next sign of life is allowed to come later, because others blocked the loop."""
         self.timer: asyncio.TimerHandle | None = None
-        """The executor's; fires when the timeout may be over."""
+        """The executor's; fires when a deadline may have come."""
         self.timed_out: Outcome | None = None
-        """Set by the async lane between the timeout and the end of the cancelled code."""
+        """Set by the async lane between a deadline and the end of the cancelled code."""
         self.work: Any = None
         """The lane's own: the asyncio task, the job, the child process."""
 
@@ -46,8 +49,12 @@ class Lane(Protocol):
         """Ends the code, or abandons it where that is impossible. The executor has dropped the run already."""
         ...
 
-    def expire(self, run: Run) -> None:
-        """Ends the code as `abort` does, and reports that it timed out. The executor still holds the run."""
+    def catch_up(self, run: Run) -> None:
+        """Takes in what the code has said up to now: a result, signs of life. The executor still holds the run."""
+        ...
+
+    def expire(self, run: Run, error: TaskError) -> None:
+        """Ends the code as `abort` does, and reports the error: a deadline has come. The executor still holds the run."""
         ...
 
     async def close(self) -> None:

@@ -10,7 +10,7 @@ import time
 from collections import deque
 from typing import Any
 
-from engine.errors import TaskTimedOut
+from engine.errors import TaskError
 from scheduler.effect_pipe import answer_question
 from scheduler.failures import ProcessDied, failed
 from scheduler.lanes import Report, Run
@@ -21,6 +21,8 @@ from scheduler.worker import Worker, search_path
 START_SECONDS = 60.0
 """A child that has not imported its modules by then is killed."""
 CLOSE_SECONDS = 2.0
+BEAT_SECONDS = 0.1
+"""At most one sign of life in this time comes from a child, four within its heartbeat timeout."""
 
 
 class ProcessLane:
@@ -52,14 +54,14 @@ class ProcessLane:
         elif worker.run is run:
             self._kill(worker)
 
-    def expire(self, run: Run) -> None:
-        worker: Worker = run.work
-        worker.read()
-        if worker.run is not run:
-            return  # in time after all
-        assert run.attempt.timeout_seconds is not None
-        self._kill(worker)
-        self._report(run, failed(TaskTimedOut(run.attempt.timeout_seconds)))
+    def catch_up(self, run: Run) -> None:
+        worker: Worker | None = run.work
+        if worker is not None:
+            worker.read()
+
+    def expire(self, run: Run, error: TaskError) -> None:
+        self._kill(run.work)
+        self._report(run, failed(error))
 
     async def close(self) -> None:
         self._closed = True
@@ -158,6 +160,7 @@ class ProcessLane:
                     "pod_id": context.pod_id,
                 },
                 "result_bytes": self._result_bytes,
+                "beat_seconds": min(BEAT_SECONDS, (attempt.heartbeat_timeout_seconds or 1) / 4),
             }
         )
 

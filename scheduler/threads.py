@@ -13,7 +13,7 @@ import time
 from collections import deque
 from queue import Empty, SimpleQueue
 
-from engine.errors import TaskTimedOut
+from engine.errors import TaskError
 from engine.outcome import Outcome
 from scheduler.calls import call_blocking
 from scheduler.failures import ThreadUnavailable, failed, where_thread_is
@@ -85,14 +85,16 @@ class ThreadLane:
             if not self._jobs.empty():
                 self._add_threads(1)
 
-    def expire(self, run: Run) -> None:
+    def catch_up(self, run: Run) -> None:
+        """Its signs of life are noted where they are made; its result is on its way."""
+
+    def expire(self, run: Run, error: TaskError) -> None:
         job: Job = run.work
         if job.finished:
             return  # in time after all: its report is on its way
-        assert run.attempt.timeout_seconds is not None
         trace = None if job.thread is None else where_thread_is(job.thread)
         self.abort(run)
-        self._report(run, failed(TaskTimedOut(run.attempt.timeout_seconds), trace=trace))
+        self._report(run, failed(error, trace=trace))
 
     async def close(self) -> None:
         """Lets idle threads end. Busy ones end after their job, or with the process."""

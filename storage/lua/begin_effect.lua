@@ -21,7 +21,8 @@ if effect and ARGV[5] == 'fail' then return {'OK', 'unknown'} end
 if not effect and count_names(names) >= tonumber(ARGV[4]) then return {'FULL'} end
 
 local times = effect and effect.times + 1 or 1
-event(run, 'effect_sent', index, record.attempt, record.pod, name)
+-- Once for each attempt: code that begins again and again must not fill the run's history.
+if not effect or effect.claim ~= claim then event(run, 'effect_sent', index, record.attempt, record.pod, name) end
 redis.call('HSET', run.key .. ':effects', index .. ':' .. name, note_of('sent', record.attempt, claim, op, times),
            index, effect and names or with_name(names, name))
 write_book()

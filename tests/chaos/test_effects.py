@@ -39,6 +39,7 @@ def confirmations(pod: PodProcess, run_id: str) -> list[str]:
     return sorted(event["task"] for event in pod.events(run_id) if event["type"] == "effect_confirmed")
 
 
+@pytest.mark.slow
 def test_after_a_kill_the_next_attempt_finds_what_was_confirmed_and_what_is_unknown(cluster: Cluster) -> None:
     [killed] = cluster.start(1)
     run_id = killed.post(paying("inside", "after"))
@@ -69,6 +70,7 @@ def test_after_a_kill_the_next_attempt_finds_what_was_confirmed_and_what_is_unkn
     assert confirmations(survivor, run_id) == sorted(results)
 
 
+@pytest.mark.slow
 def test_what_a_frozen_pod_confirms_after_its_lease_is_refused(cluster: Cluster) -> None:
     frozen, other = cluster.start(2)
     run_id = frozen.post({"tasks": {"pay": {"task": "pay_in_thread", "args": {"hold": "inside"}}}})

@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -19,6 +20,7 @@ from pydantic import JsonValue
 
 from engine.outcome import Failed
 from scheduler.attempt import Attempt
+from scheduler.worker import Worker
 from tests.support import process_tasks
 from tests.support.attempts import Workbench, an_attempt, workbench
 from tests.support.child_processes import hold_the_loop, is_alive, numbers_in, pids_noted, start
@@ -83,6 +85,48 @@ async def test_signs_of_life_from_an_attempt_that_has_ended_do_not_count_for_the
     seen = attempt.progress_seen
     await bench.outcome(attempt)
     assert (attempt.progress, attempt.progress_seen) == (None, seen)
+
+
+async def test_a_process_that_says_nothing_for_its_heartbeat_timeout_is_killed(bench: Workbench, tmp_path: Path) -> None:
+    note = tmp_path / "note"
+    attempt = start(bench, process_tasks.hangs, {"note": str(note)}, heartbeat_timeout_seconds=1)
+    failure = await bench.failure(attempt)
+    assert (failure.error.type, failure.retryable) == ("NoProgress", True)
+    for pid in await pids_noted(note):
+        await wait_until_async(lambda pid=pid: not is_alive(pid), f"the end of process {pid}")
+    assert await bench.result(start(bench, process_tasks.echoes, {"value": 1})) == "1"
+
+
+async def test_a_process_that_says_that_it_moves_goes_on_also_while_the_loop_cannot_hear_it(bench: Workbench, tmp_path: Path) -> None:
+    note, go = tmp_path / "note", tmp_path / "go"
+    attempt = start(bench, process_tasks.waits_for, {"path": str(go), "note": str(note)}, heartbeat_timeout_seconds=1)
+    await pids_noted(note)
+    hold_the_loop(1.5)
+    begin = time.monotonic()
+    await wait_until_async(lambda: time.monotonic() > begin + 1.2, "more time than it may be silent")
+    go.touch()
+    assert await bench.result(attempt) == '"saw it"'
+
+
+@pytest.mark.parametrize(("heartbeat_timeout", "expected"), [(None, 0.1), (30, 0.1), (0.1, 0.025)])
+async def test_a_child_is_told_to_show_four_signs_of_life_within_its_heartbeat_timeout_and_ten_a_second_at_most(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch, heartbeat_timeout: float | None, expected: float
+) -> None:
+    sent: list[dict[str, Any]] = []
+    send = Worker.send
+
+    def noted(worker: Worker, message: dict[str, Any]) -> None:
+        sent.append(message)
+        send(worker, message)
+
+    monkeypatch.setattr(Worker, "send", noted)
+    await bench.outcome(start(bench, process_tasks.echoes, {"value": 1}, heartbeat_timeout_seconds=heartbeat_timeout))
+    assert [message["beat_seconds"] for message in sent if message["op"] == "run"] == [expected]
+
+
+async def test_a_timeout_as_short_as_it_can_be_waits_for_a_child(bench: Workbench) -> None:
+    failure = await bench.failure(start(bench, process_tasks.naps, {"seconds": 60}, timeout_seconds=0.001))
+    assert failure.error.type == "TaskTimedOut"
 
 
 async def test_a_stop_kills_the_process_and_nothing_is_reported(bench: Workbench, tmp_path: Path) -> None:

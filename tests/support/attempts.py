@@ -18,7 +18,12 @@ from tests.support.waiting import wait_until_async
 NUMBERS = itertools.count(1)
 
 
-def an_attempt(function: str, args: dict[str, JsonValue] | None = None, timeout_seconds: float | None = None) -> Attempt:
+def an_attempt(
+    function: str,
+    args: dict[str, JsonValue] | None = None,
+    timeout_seconds: float | None = None,
+    heartbeat_timeout_seconds: float | None = None,
+) -> Attempt:
     """An attempt with a claim id of its own."""
     number = next(NUMBERS)
     return Attempt(
@@ -32,6 +37,7 @@ def an_attempt(function: str, args: dict[str, JsonValue] | None = None, timeout_
         fencing_token=number,
         claim_id=f"{number:032x}",
         timeout_seconds=timeout_seconds,
+        heartbeat_timeout_seconds=heartbeat_timeout_seconds,
     )
 
 
@@ -61,11 +67,12 @@ class Workbench:
         function: Callable[..., Any],
         args: dict[str, JsonValue] | None = None,
         timeout_seconds: float | None = None,
+        heartbeat_timeout_seconds: float | None = None,
         *,
         executor: str | None = None,
     ) -> Attempt:
         """Registers the function if need be, and starts an attempt of it."""
-        attempt = an_attempt(self.add(function, executor=executor), args, timeout_seconds)
+        attempt = an_attempt(self.add(function, executor=executor), args, timeout_seconds, heartbeat_timeout_seconds)
         self.executor.start(attempt)
         return attempt
 

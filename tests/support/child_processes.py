@@ -16,9 +16,13 @@ from tests.support.waiting import wait_until, wait_until_async
 
 
 def start(
-    bench: Workbench, function: Callable[..., Any], args: dict[str, JsonValue] | None = None, timeout_seconds: float | None = None
+    bench: Workbench,
+    function: Callable[..., Any],
+    args: dict[str, JsonValue] | None = None,
+    timeout_seconds: float | None = None,
+    heartbeat_timeout_seconds: float | None = None,
 ) -> Attempt:
-    return bench.start(function, args, timeout_seconds, executor="process")
+    return bench.start(function, args, timeout_seconds, heartbeat_timeout_seconds, executor="process")
 
 
 def is_alive(pid: int) -> bool:

@@ -2,8 +2,8 @@
 -- confirmed: which attempt sent or confirmed it last, with which claim, in which operation, and how often it was begun.
 local function read_note(text)
   if not text then return nil end
-  local state, op, times = string.match(text, '^(%S+) %S+ %S+ (%S+) (%d+)')
-  return {state = state, op = op, times = tonumber(times), result = string.match(text, '\n(.*)$')}
+  local state, claim, op, times = string.match(text, '^(%S+) %S+ (%S+) (%S+) (%d+)')
+  return {state = state, claim = claim, op = op, times = tonumber(times), result = string.match(text, '\n(.*)$')}
 end
 
 local function note_of(state, attempt, claim, op, times) return table.concat({state, attempt, claim, op, times}, ' ') end

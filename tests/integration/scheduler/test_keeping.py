@@ -14,6 +14,7 @@ from engine.limits import EFFECTS_PER_TASK
 from scheduler.context import TaskContext
 from scheduler.holdings import Held, Holdings
 from scheduler.keeping import StoredEffects
+from tests.support.attempts import an_attempt
 from tests.support.faulty_client import Fault, between, not_sent, reply_lost
 from tests.support.lab import Lab, dag
 from tests.support.servers import Server
@@ -25,6 +26,7 @@ class Desk:
 
     def __init__(self, lab: Lab, context: TaskContext, holdings: Holdings, keeper: StoredEffects) -> None:
         self.lab, self.context, self.holdings, self.keeper = lab, context, holdings, keeper
+        self.held = holdings.get(context.claim_id)
 
     def events(self) -> list[str]:
         return [event.split(" ")[0] for event in self.lab.events(self.context.run_id) if event.startswith("effect")]
@@ -36,7 +38,7 @@ async def desk(server: Server, namespace: str) -> AsyncGenerator[Desk]:
     pod, holdings = lab.pod("p1"), Holdings(10)
     run_id = await lab.create(dag(a=""))
     claim = await pod.claim_one()
-    holdings.add(Held(claim, 0))
+    holdings.add(Held(claim, 0, attempt=an_attempt("task_a")))
     keeper = StoredEffects(holdings, lab.store.partitions, result_bytes=1000)
     context = TaskContext(run_id=run_id, task_id="a", claim_id=claim.claim_id, effects=keeper)
     yield Desk(lab, context, holdings, keeper)
@@ -103,6 +105,21 @@ async def test_while_storage_is_away_the_same_operation_is_repeated(
         assert not effect.unknown
     assert desk.events() == ["effect_sent", "effect_confirmed"]
     assert client.calls.count("begin_effect") == len(faults) + 1
+
+
+async def test_waiting_for_storage_is_no_lack_of_progress_and_changes_nothing_that_was_told(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert desk.held is not None
+    assert desk.held.attempt is not None
+    attempt = desk.held.attempt
+    attempt.beat({"rows": 3})
+    seen = attempt.progress_seen
+    async with desk.context.once("charge"):
+        assert attempt.progress_seen == seen
+        between(monkeypatch, desk.lab.store).plan = {"confirm_effect": [not_sent]}
+    assert attempt.progress_seen > seen
+    assert attempt.progress == {"rows": 3}
 
 
 async def test_an_attempt_that_is_stopped_waits_for_storage_no_longer(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

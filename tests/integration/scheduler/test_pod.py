@@ -116,6 +116,25 @@ async def test_a_task_that_keeps_failing_stops_at_max_attempts(bench: Bench) -> 
     assert (run.state, tasks["bad"].attempts) == (RunState.FAILED, 3)
 
 
+async def test_a_task_that_makes_no_progress_fails_though_its_pod_lives_and_is_tried_again_as_retry_says(bench: Bench) -> None:
+    async def hangs_once(ctx: TaskContext) -> int:
+        ctx.heartbeat({"page": 7})
+        if ctx.attempt == 1:
+            await asyncio.sleep(600)
+        return ctx.attempt
+
+    await bench.pod(hangs_once)
+    task = {"task": "hangs_once", "heartbeat_timeout": 0.1}
+    retry = {"max_attempts": 2, "on": ["NoProgress"], "wait": {"initial": 0.01}}
+    run, tasks = await bench.run(steps({**task, "retry": retry}))
+    assert (run.state, tasks["hangs_once"].result, tasks["hangs_once"].lost) == (RunState.SUCCEEDED, 2, 0)
+    run, tasks = await bench.run(steps({**task, "retry": {**retry, "on": ["TaskTimedOut"]}}))
+    error: Any = tasks["hangs_once"].error
+    assert (run.state, error["type"], tasks["hangs_once"].attempts) == (RunState.FAILED, "NoProgress", 1)
+    assert '{"page": 7}' in error["message"]
+    assert "for 0.1 s" in error["message"]
+
+
 async def test_an_error_that_retry_does_not_name_is_not_tried_again(bench: Bench) -> None:
     await bench.pod(bad)
     run, tasks = await bench.run(steps({"task": "bad", "retry": {"max_attempts": 3, "on": ["ConnectionError"]}}))

@@ -209,6 +209,14 @@ async def test_a_confirmation_whose_announcement_the_server_has_forgotten_counts
     assert await begin(lab, heir) == ("confirmed", "1")
 
 
+async def test_an_attempt_that_begins_again_and_again_leaves_one_event(lab: Lab) -> None:
+    _, claim = await working(lab)
+    for number in range(5):
+        assert (await begin(lab, claim))[0] == ("unknown" if number else "new")
+    assert lab.shown()["run:R1:effects"] == {"0:charge": "sent 1 op1.0 op6 5", "0": "charge"}
+    assert lab.events(claim.run_id)[3:] == ["effect_sent 0 1 p1 charge"]
+
+
 async def test_readers_see_each_effect_with_its_state_and_key(lab: Lab) -> None:
     pod = lab.pod("p1")
     run_id = await lab.create(dag(a="", b=""))

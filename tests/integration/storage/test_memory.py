@@ -76,6 +76,15 @@ async def test_what_runs_is_kept_and_committed_and_the_run_ends(full: Lab) -> No
     assert set(full.states(run_id).values()) == {"succeeded", "failed"}
 
 
+async def test_what_runs_can_begin_and_confirm_its_effects(full: Lab) -> None:
+    await full.create(dag(a=""))
+    claim = await full.pod("p1").claim_one()
+    no_memory(full.client)
+    op = full.op()
+    assert await full.partition.begin_effect(op, claim.ref, "charge", again=True) == ("new", "")
+    assert await full.partition.confirm_effect(op, claim.ref, "charge", "1") == "OK"
+
+
 async def test_a_run_can_be_cancelled_and_a_pod_can_leave(full: Lab) -> None:
     pod = full.pod("p1")
     run_id = await full.create(dag(a="", b=""))

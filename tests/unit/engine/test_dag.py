@@ -45,6 +45,7 @@ def test_a_task_carries_everything_that_its_definition_says() -> None:
                 "args": {"value": [1, None, "x"]},
                 "retry": {"max_attempts": 3, "wait": {"initial": 0.5, "max": 9}, "on": ["OSError"]},
                 "timeout": 30,
+                "heartbeat_timeout": 5.5,
                 "allow_failure": True,
                 "priority": -100,
                 "queue": "gpu",
@@ -57,6 +58,7 @@ def test_a_task_carries_everything_that_its_definition_says() -> None:
     assert (graph.name, graph.on_failure) == ("etl", "stop")
     assert (first.index, first.id, first.function, first.queue, first.priority) == (0, "a", "echo", "gpu", -100)
     assert (first.args, first.timeout_seconds, first.allow_failure) == ({"value": [1, None, "x"]}, 30.0, True)
+    assert (first.heartbeat_timeout_seconds, second.heartbeat_timeout_seconds) == (5.5, None)
     assert (first.retry.max_attempts, first.retry.wait.initial, first.retry.wait.max, first.retry.on) == (3, 0.5, 9.0, ["OSError"])
     assert (second.queue, second.priority, second.timeout_seconds, second.allow_failure) == ("default", 5, None, False)
     assert second.retry == NO_RETRY

@@ -24,6 +24,7 @@ common = {
     "args": arguments,
     "retry": retries,
     "timeout": st.none() | seconds,
+    "heartbeat_timeout": st.none() | seconds,
     "allow_failure": st.booleans(),
     "priority": st.none() | st.integers(-100, 100),
     "queue": names,

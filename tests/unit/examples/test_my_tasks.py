@@ -8,7 +8,7 @@ import pytest
 from examples import my_tasks
 from examples.my_tasks import charge, count_primes, sum_orders, wait_for_stock
 from examples.wfformat_tasks import simulate
-from peerflow import TaskContext
+from peerflow import EffectMemory, TaskContext
 
 
 def test_sync_function_is_called_as_it_is() -> None:
@@ -24,7 +24,7 @@ def test_process_function_counts_primes(below: int, primes: int) -> None:
     assert count_primes(below) == primes
 
 
-async def test_external_http_call_sends_the_effect_key_and_returns_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_external_http_call_is_made_once_with_the_key_of_its_effect_and_its_answer_returned(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[httpx.Request] = []
 
     def payment_service(request: httpx.Request) -> httpx.Response:
@@ -32,9 +32,12 @@ async def test_external_http_call_sends_the_effect_key_and_returns_the_answer(mo
         return httpx.Response(200, json={"charged": 12.5})
 
     monkeypatch.setattr(my_tasks, "http_client", lambda: httpx.AsyncClient(transport=httpx.MockTransport(payment_service)))
-    ctx = TaskContext(run_id="run", task_id="bill")
-    assert await charge("http://payments.example/charges", 12.5, ctx) == {"charged": 12.5}
-    assert seen[0].headers["Idempotency-Key"] == ctx.effect_key
+    memory = EffectMemory()
+    for attempt in (1, 2):
+        ctx = TaskContext(run_id="run", task_id="bill", attempt=attempt, effects=memory)
+        assert await charge("http://payments.example/charges", 12.5, ctx) == {"charged": 12.5}
+    assert len(seen) == 1, "the second attempt finds that it has happened"
+    assert seen[0].headers["Idempotency-Key"] == ctx.once("charge").key
     assert seen[0].read() == b'{"amount":12.5}'
 
 

@@ -14,6 +14,7 @@ from contextvars import ContextVar
 
 import pytest
 
+from engine.errors import TaskTimedOut
 from engine.outcome import Outcome, Succeeded
 from scheduler.context import TaskContext, current
 from scheduler.lanes import Run
@@ -116,11 +117,13 @@ async def test_more_functions_than_threads_wait_their_turn_and_their_timeouts_wa
 
         bench.start(first)
         attempt = bench.start(second, timeout_seconds=0.03)
+        shortest = bench.start(second, timeout_seconds=0.001)
         begin = time.monotonic()
         await wait_until_async(lambda: time.monotonic() > begin + 0.1, "the second's timeout to pass while it waits")
         assert bench.reports == []
         release.set()
         assert await bench.result(attempt) == '"in time"'
+        await bench.outcome(shortest)
 
 
 async def test_a_thread_that_hangs_is_replaced_and_shows_where_it_hangs() -> None:
@@ -183,7 +186,7 @@ async def a_run_that_has_ended_and_is_not_delivered_yet() -> tuple[ThreadLane, R
 
 async def test_a_timeout_that_fires_between_the_end_of_a_function_and_its_report_comes_too_late() -> None:
     lane, run, reports = await a_run_that_has_ended_and_is_not_delivered_yet()
-    lane.expire(run)
+    lane.expire(run, TaskTimedOut(0.01))
     assert reports == []
     await wait_until_async(lambda: reports, "the report")
     assert reports == [Succeeded("7")]

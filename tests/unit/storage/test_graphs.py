@@ -56,6 +56,12 @@ def test_entries_of_the_ready_queue_are_told_in_three_words_each() -> None:
     assert tree.entries(3, 10) == "3 - default/task_a"
 
 
+def test_a_definition_that_was_stored_before_there_were_heartbeat_timeouts_has_none() -> None:
+    stored = zlib.compress(b'{"tasks":{"a":{"task":"task_a","timeout":30.0}}}')
+    [task] = unpack(stored).graph.tasks
+    assert (task.timeout_seconds, task.heartbeat_timeout_seconds) == (30.0, None)
+
+
 def test_a_definition_comes_back_from_its_packed_form_with_the_same_graph() -> None:
     made = WorkflowDefinition.model_validate(TREE)
     back = unpack(pack(made))
