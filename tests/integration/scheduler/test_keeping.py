@@ -35,7 +35,7 @@ class Desk:
 @pytest_asyncio.fixture
 async def desk(server: Server, namespace: str) -> AsyncGenerator[Desk]:
     lab = await Lab.open(server.url, namespace)
-    pod, holdings = lab.pod("p1"), Holdings(10)
+    pod, holdings = lab.pod("p1"), Holdings(10, 1)
     run_id = await lab.create(dag(a=""))
     claim = await pod.claim_one()
     holdings.add(Held(claim, 0, attempt=an_attempt("task_a")))
@@ -211,7 +211,7 @@ async def test_closing_ends_every_wait(desk: Desk, monkeypatch: pytest.MonkeyPat
 
 def test_after_the_end_of_its_loop_a_keeper_gives_nothing() -> None:
     async def made() -> StoredEffects:
-        return StoredEffects(Holdings(1), [], result_bytes=1)
+        return StoredEffects(Holdings(1, 1), [], result_bytes=1)
 
     keeper = asyncio.run(made())
     with pytest.raises(LeaseLost), TaskContext(claim_id="c", effects=keeper).once("charge"):
