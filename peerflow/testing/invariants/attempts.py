@@ -43,8 +43,6 @@ class Attempts:
                 return f"attempt {event.attempt} starts after {place.attempts} that were charged"
             case "task_retry" if place.failures + 1 >= task.retry.max_attempts:
                 return f"failure {place.failures + 1} is to be tried again; max_attempts is {task.retry.max_attempts}"
-            case "task_failed" if not place.given_back and place.failures + 1 > task.retry.max_attempts:
-                return f"failure {place.failures + 1}; max_attempts is {task.retry.max_attempts}"
             case "task_failed" if place.given_back and place.lost <= self._max_lost:
                 return f"it fails after {place.lost} lost attempts; max_lost is {self._max_lost}"
             case "task_ready" if place.given_back and place.lost > self._max_lost:
