@@ -84,12 +84,13 @@ def _of_run(record: RunRecord, ran: list[Entry], *, rollback: bool, max_lost: in
 
 
 def _told(world: World, max_lost: int) -> Iterator[Violation]:
-    numbers = attempts.Attempts(world, max_lost)
     for event in replay(world):
         illegal = list(moves.on_event(world, event))
         yield from illegal
         # What should not have happened at all is not judged any further.
-        for rule in () if illegal else (parents.on_event, timers.on_event, run_ends.on_event, numbers.on_event):
-            yield from rule(world, event)
-    for rule in (moves.at_end, event_log.at_end, numbers.at_end, run_ends.at_end):
+        if not illegal:
+            for rule in (parents.on_event, timers.on_event, run_ends.on_event):
+                yield from rule(world, event)
+            yield from attempts.on_event(world, event, max_lost)
+    for rule in (moves.at_end, event_log.at_end, attempts.at_end, run_ends.at_end):
         yield from rule(world)

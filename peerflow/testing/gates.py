@@ -190,7 +190,9 @@ def _word(answer: Any) -> str:
     if not isinstance(answer, list):
         return "-" if answer is None else "read"
     parts = cast("list[Any]", answer)
-    head = str(parts[0])[:40] if parts else ""
+    if not parts or not isinstance(parts[0], str):
+        return "read"
+    head = parts[0][:40]
     words = cast("list[Any]", parts[1]) if len(parts) > 1 and isinstance(parts[1], list) else []
     return f"{head} ({' '.join(words)})" if words and all(word in WORDS for word in words) else head
 

@@ -79,9 +79,12 @@ class World:
     """The task whose claim has just ended, and that must move on with the next event."""
     last: EventView | None = None
     """The event before."""
+    logs: dict[str, dict[int, Literal["failed", "lost"]]] = field(default_factory=dict[str, dict[int, Literal["failed", "lost"]]])
+    """Task id → attempt → how it ended, of the attempts that were tried again."""
 
     def __post_init__(self) -> None:
         self.tasks = {task.id: TaskPlace() for task in self.record.graph.tasks}
+        self.logs = {task.id: {} for task in self.record.graph.tasks}
 
     def parents(self, task_id: str) -> dict[str, TaskState]:
         """Predecessors, and where they stand."""
@@ -123,6 +126,10 @@ class World:
         task_id = event.task_id or ""
         self.given_back = [task_id] if after.given_back else []
         self.done += is_done(after.state) - is_done(before.state)
+        if event.type == "task_retry":
+            self.logs[task_id][before.attempts] = "failed"
+        elif event.type == "task_ready" and before.last_type == "task_lost":
+            self.logs[task_id][before.attempts] = "lost"
         graph = self.record.graph
         if after.state is TaskState.FAILED and not graph.tasks[graph.index_of[task_id]].allow_failure:
             self.hard_failures += before.state is not TaskState.FAILED

@@ -189,8 +189,10 @@ class _Sweep:
             record = cluster.record(run_id)
         except (AssertionError, StorageError) as error:
             return record, [f"L1: {str(error).splitlines()[0]}"]
-        problems = [str(violation) for violation in check_invariants(cluster.history, [record], max_lost=cluster.max_lost)]
-        return record, [*problems, *self._wrong_effects(), *self._wrong_by_check(record)]
+        harmed = {call.pod for call in cluster.met}
+        unharmed = [pod.pod_id for pod in cluster.pods if pod.name not in harmed]
+        broken = check_invariants(cluster.history, [record], max_lost=cluster.max_lost, unharmed_pods=unharmed)
+        return record, [*map(str, broken), *self._wrong_effects(), *self._wrong_by_check(record)]
 
     def _post(self, cluster: Cluster, key: str) -> str:
         """Posts as a client does that repeats a request at another pod where the first does not answer."""

@@ -41,12 +41,17 @@ class Bench:
         return cls(await Store.open(url, namespace=namespace))
 
     async def pod(
-        self, *functions: Callable[..., Any], in_processes: Sequence[Callable[..., Any]] = (), ttl_seconds: float = 10.0, **options: Any
+        self,
+        *functions: Callable[..., Any],
+        in_processes: Sequence[Callable[..., Any]] = (),
+        executor: str | None = None,
+        ttl_seconds: float = 10.0,
+        **options: Any,
     ) -> Pod:
         """Starts a pod that has these functions, and waits until it is ready."""
         registry = Registry()
         for function in functions:
-            registry.register(function)
+            registry.register(function, executor=executor)
         for function in in_processes:
             registry.register(function, executor="process")
         pod = Pod(self.store, registry, self.published, PodOptions(lease_ttl_seconds=ttl_seconds, **options))

@@ -19,9 +19,8 @@ def in_sight(secrets: Sequence[str], runs: Sequence[RunRecord], entries: list[En
     if not secrets:
         return
     for record in runs:
-        for name, task_id, value in _places(record):
-            if _shows(secrets, value):
-                yield Violation("S19", record.run.run_id, task_id, f"a secret is in {name}")
+        shown = [(name, task_id) for name, task_id, value in _places(record) if _shows(secrets, value)]
+        yield from (Violation("S19", record.run.run_id, task_id, f"a secret is in {name}") for name, task_id in shown)
     for number, entry in enumerate(entries, 1):
         if _shows(secrets, entry.facts):
             yield Violation("S19", entry.text("run_id"), entry.text("task_id"), f"a secret is in entry {number} of the history")

@@ -56,10 +56,11 @@ def _of_task(world: World, event: EventView, task_id: str, task: TaskPlace) -> I
 def _ends_current_claim(task: TaskPlace, event: EventView) -> bool:
     if task.given_back:
         return event.type == "task_failed" and task.last_type == "task_lost"
-    if task.state is TaskState.WAITING:
-        # The end of a sleep ends the attempt that went to sleep.
-        return event.type == "task_succeeded" and task.last_type == "task_sleep"
-    return task.state is TaskState.RUNNING and (event.attempt, event.pod) == (task.attempts, task.pod)
+    if (event.attempt, event.pod) != (task.attempts, task.pod):
+        return False
+    # The end of a sleep ends the attempt that went to sleep.
+    slept = task.last_type == "task_sleep" and event.type == "task_succeeded"
+    return task.state is TaskState.RUNNING or slept
 
 
 def _two_places(world: World, kind: str, task_id: str, task: TaskPlace) -> bool:

@@ -68,6 +68,8 @@ def _made(posts: list[Operation], runs: Sequence[RunRecord]) -> Iterator[Violati
 
 
 def _key(post: Operation) -> str:
-    """The idempotency key with its caller's identity; empty where the post has none."""
+    """The idempotency key with its caller's identity; empty where the post has none. Raises ValueError for one that is noted otherwise."""
+    if "key" in post.asked:
+        raise ValueError("a post notes its key as idempotency_key: noted as key, it would not be checked")
     key = post.text("idempotency_key")
     return "" if key is None else f"{post.text('caller')} {key}"

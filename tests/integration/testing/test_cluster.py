@@ -8,6 +8,7 @@ import time
 import pytest
 
 from engine.errors import DefinitionError, RunAlreadyFinished
+from peerflow.testing.caller import PodGone
 from peerflow.testing.cluster import Cluster
 from storage.backstage import Backstage
 from tests.support.sim_tasks import Hold, MakeCluster, alone, chain, slow, step
@@ -161,3 +162,32 @@ def test_a_cluster_of_its_own_brings_its_server() -> None:
     with Cluster(tasks=[step]) as cluster:
         assert cluster.wait(cluster.submit(chain(1))).state == "succeeded"
     assert time.monotonic() - started < 30
+
+
+def test_scripts_that_the_server_has_forgotten_are_loaded_again(cluster: Cluster) -> None:
+    cluster.backstage.forget_scripts()
+    cluster.pods[0].poke()
+    run_id = cluster.submit(chain(2))
+    assert cluster.wait(run_id).state == "succeeded"
+
+
+def test_a_cluster_has_as_many_partitions_as_it_is_told(peerflow_cluster: MakeCluster) -> None:
+    cluster = peerflow_cluster(pods=2, tasks=[step], partitions=3)
+    run_ids = [cluster.submit({"tasks": {"nap": {"task": "sleep", "args": {"seconds": 3600}}}}) for _ in range(8)]
+    assert {cluster.wait(run_id).state for run_id in run_ids} == {"succeeded"}
+    assert len({key.split("}")[0] for key in cluster.backstage.keys() if ":run:" in key}) > 1  # noqa: SIM118  # not a dict
+
+
+def test_a_cancelled_run_is_noted_and_stays_cancelled(cluster: Cluster, hold: Hold) -> None:
+    run_id = cluster.submit(alone("held"))
+    hold.wait_until_started()
+    assert cluster.cancel(run_id) == "cancelled"
+    assert cluster.wait(run_id).state == "cancelled"
+    assert [operation.kind for operation in cluster.history.operations()] == ["post", "cancel"]
+
+
+def test_a_pod_that_is_down_takes_no_request(cluster: Cluster) -> None:
+    (pod,) = cluster.pods
+    pod.kill()
+    with pytest.raises(PodGone, match="p1 killed"):
+        cluster.submit(chain(1), through=pod)

@@ -56,7 +56,7 @@ DOCUMENT: dict[str, Any] = {
     "tasks": {
         "first": {"task": "work"},
         "flaky": {"task": "work", "depends_on": ["first"], "args": {"failures": 2}, "retry": {"max_attempts": 3, "wait": WAIT}},
-        "nap": {"task": "sleep", "depends_on": ["first"], "args": {"seconds": 0.2}},
+        "nap": {"task": "sleep", "depends_on": ["first"], "args": {"seconds": 1.5}},
         "broken": {"task": "work", "depends_on": ["first"], "args": {"failures": 9}, "allow_failure": True},
         "never": {"task": "work", "depends_on": ["broken"]},
         "join": {"task": "work", "depends_on": ["flaky", "nap"]},
