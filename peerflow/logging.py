@@ -54,7 +54,7 @@ _WORDS: Final[dict[type[Event], tuple[int, Callable[[Any], str]]]] = {
     events.CommitRefused: (WARNING, lambda _: "a result was dropped: the task is no longer this pod's"),
     events.LeaseLost: (WARNING, lambda _: "lease lost: the attempt is stopped"),
     events.TasksReaped: (WARNING, lambda e: f"took over the tasks of silent pods: {e.requeued} again, {e.failed} failed"),
-    events.LimboRepaired: (WARNING, lambda e: f"a run could not go on and was repaired ({e.repairs} times): was Redis rolled back?"),
+    events.LimboRepaired: (WARNING, lambda e: f"a run could not go on: {e.repairs} things that Redis had lost of it were put back"),
     events.ClaimsReleased: (INFO, lambda e: f"{e.count} claims given back: {e.reason}"),
     events.StorageLost: (ERROR, lambda e: f"cannot reach {e.address}; trying until it answers"),
     events.StorageBack: (INFO, lambda e: f"{e.address} answers again"),

@@ -9,8 +9,6 @@ import pytest
 from tests.support.lab import Lab
 from tests.support.servers import Server
 
-pytest.register_assert_rewrite("tests.support.walk", "tests.support.run_model")
-
 
 @pytest.fixture
 async def lab(server: Server, namespace: str) -> AsyncGenerator[Lab]:

@@ -17,7 +17,7 @@ from tests.support.lab import Lab
 from tests.support.walk import random_document
 
 quickly = settings(
-    deadline=None, max_examples=150, derandomize=False, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    deadline=None, max_examples=80, derandomize=False, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 
 

@@ -160,3 +160,17 @@ async def test_a_wide_fan_out_is_carried_on_by_another_pod_from_where_the_first_
     assert await heir.pass_on(run_id, "0", 500) == ("OK", False)
     assert lab.run_field(run_id, "ready") == "700"
     assert await run_out(lab, heir, run_id, set()) == dict.fromkeys(lab.states(run_id), "succeeded")
+
+
+async def test_a_task_is_skipped_once_though_the_count_of_its_failed_predecessors_was_lost(lab: Lab) -> None:
+    pod = lab.pod("p1")
+    run_id = await lab.create(dag(a="", b="", c="", x="a b c"))
+    a, b, c = await pod.claim()
+    await pod.fail(a)
+    lab.client.delete(lab.key(f"run:{run_id}:edges"))
+    await pod.fail(b)
+    assert lab.run_field(run_id, "skipped") == "1"
+    await pod.succeed(c)
+    await pod.pass_everything_on()
+    assert lab.states(run_id) == {"a": "failed", "b": "failed", "c": "succeeded", "x": "skipped"}
+    assert lab.events(run_id).count("skipped 3 - -") == 1
