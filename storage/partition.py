@@ -25,6 +25,7 @@ EDGES_PER_CALL = 250
 ENDED_PER_CALL = 64
 CLAIMS_PER_CALL = 64
 """Bounds of a commit's other two parts; together no call touches more than 400 tasks."""
+NOTES_PER_CALL = 64
 COMPILE_INLINE_BYTES = 8 * 1024
 """A larger packed definition is compiled in a thread, so that it does not hold up the loop."""
 
@@ -159,6 +160,11 @@ class Partition:
             answer = await self._call("release", who.pod_id, who.capabilities_digest, "leave" if last else "", *batch)
             words += answer[1]
         return words
+
+    async def note_waits(self, notes: Sequence[tuple[str, str, int]], keep_seconds: float) -> int:
+        """Notes why ready tasks stay in their lanes, each as (lane, code, since ms). Answers how many intervals are new."""
+        args = [value for note in notes[:NOTES_PER_CALL] for value in note]
+        return (await self._call("note_waits", int(keep_seconds * 1000), len(notes[:NOTES_PER_CALL]), *args))[1]
 
     async def wait_inbox(self, pod_id: str, seconds: float) -> list[str]:
         """Waits for messages to this pod: `ready`, or `stop <run id>`. An empty list after `seconds` without any."""

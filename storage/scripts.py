@@ -28,6 +28,8 @@ NAMES = (
     "release",
     "fire_timers",
     "cancel",
+    "heads",
+    "note_waits",
 )
 
 Argument = str | bytes | int

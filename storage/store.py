@@ -15,11 +15,11 @@ from engine.ids import RANDOM_BYTES
 from engine.ids import run_id as new_run_id
 from engine.states import RunState
 from storage.connection import address_of, close, open_client, translated
+from storage.explaining import Explainer
 from storage.graphs import PART_BYTES, GraphCache, RunGraph, pack, parts_of
 from storage.heartbeats import HeartbeatConnection
 from storage.keys import Keys, idempotency_digest
 from storage.partition import EDGES_PER_CALL, Partition
-from storage.reading import RunReader
 from storage.repeat import until_answered
 from storage.scripts import all_scripts, call
 from storage.server import Inspection, agree_on_layout, inspect
@@ -36,7 +36,7 @@ INBOX_SECONDS = 30.0
 """How long an idle pod waits on its inbox before it looks for itself."""
 
 
-class Store(RunReader):
+class Store(Explainer):
     """One server, one namespace. Every method may raise StorageUnavailable, StorageRefused or StorageCorrupt."""
 
     def __init__(

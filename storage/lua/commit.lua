@@ -3,7 +3,7 @@
 -- `want` more tasks claimed. A commit by any claim but the task's current one changes nothing.
 -- USES prelude book flow returning claiming waking reply
 -- KEYS[1] prefix; built from it: all keys of claim, and run:<id>:edges hash (index -> finished predecessors),
---   run:<id>:attempts hash ("index:attempt" -> "failed started ended pod\nerror"), run:<id>:graph list, timers zset,
+--   run:<id>:attempts hash ("index:attempt" -> "failed started ended pod ready\nerror"), run:<id>:graph list, timers zset,
 --   idempotency:<digest> string, pods zset
 -- ARGV[1..5] operation id, pod, capabilities digest, want (0: no claim), lease TTL ms    ARGV[6] number of attempts, each 7 values:
 --   ref, outcome (succeeded failed retry sleep), delay ms (retry, sleep), error line for the event, payload (JSON),
@@ -34,7 +34,7 @@ local function settle(ref, outcome, delay, line, payload, passed, edges)
   end
   event(run, outcome, index, attempt, record.pod, detail)
   if outcome == 'retry' then
-    run.log[index .. ':' .. attempt] = table.concat({'failed', record.started, run.now, record.pod}, ' ') .. '\n' .. payload
+    run.log[index .. ':' .. attempt] = table.concat({'failed', record.started, run.now, record.pod, record.ready}, ' ') .. '\n' .. payload
     wait_until(run, index, record, 'retry', delay, payload, table.concat({index, flags, priority, lane}, ' '))
   elseif outcome == 'sleep' then
     wait_until(run, index, record, 'sleep', delay, payload, index .. ' ' .. flags)

@@ -9,6 +9,7 @@ from typing import Any, cast
 from engine.errors import IdempotencyConflict, RunNotFound, TaskNotFound
 from engine.graph import Graph
 from engine.states import RunState, TaskState
+from storage.explained import Explained, TaskExplanation
 from storage.graphs import RunGraph
 from storage.store import Store
 from storage.views import AttemptView, Cancelled, Created, EventView, FunctionView, NewRun, PodView, RunPage, RunView, TaskView
@@ -27,6 +28,9 @@ class CannedStore:
     runs: dict[str, tuple[RunView, RunGraph, list[TaskView]]] = field(default_factory=dict[str, tuple[RunView, RunGraph, list[TaskView]]])
     attempts: list[AttemptView] = field(default_factory=list[AttemptView])
     events: list[EventView] = field(default_factory=list[EventView])
+    explanations: list[TaskExplanation] = field(default_factory=list[TaskExplanation])
+    explain_arguments: tuple[int, int, bool] | None = None
+    next_start: int | None = None
     known_functions: dict[str, FunctionView] = field(default_factory=dict[str, FunctionView])
     known_pods: list[PodView] = field(default_factory=list[PodView])
     list_arguments: dict[str, Any] = field(default_factory=dict[str, Any])
@@ -90,6 +94,19 @@ class CannedStore:
         self._called("get_events")
         self._found(run_id)
         return [event for event in self.events if event.seq > after][:limit]
+
+    async def explain(self, run_id: str, *, start: int = 0, count: int = 100, unended: bool = False) -> Explained:
+        self._called("explain")
+        self.explain_arguments = (start, count, unended)
+        return Explained(self._found(run_id)[0], CREATED_AT_MS + 312_000, self.explanations[start : start + count], self.next_start)
+
+    async def explain_task(self, run_id: str, task_id: str) -> Explained:
+        self._called("explain_task")
+        run = self._found(run_id)[0]
+        for task in self.explanations:
+            if task.id == task_id:
+                return Explained(run, CREATED_AT_MS + 312_000, [task], None)
+        raise TaskNotFound(run_id, task_id)
 
     async def list_runs(self, **arguments: Any) -> RunPage:
         self._called("list_runs")

@@ -23,7 +23,7 @@ from tests.support.lua_source import (
     words_of,
 )
 
-COMPLETES_UNDER_MEMORY_PRESSURE = {"commit", "heartbeat", "release", "cancel", "fire_timers", "pass_on", "sweep"}
+COMPLETES_UNDER_MEMORY_PRESSURE = {"commit", "heartbeat", "release", "cancel", "fire_timers", "pass_on", "sweep", "heads", "note_waits"}
 NOT_IN_FACT = {"create_run": {"run:<id>:edges"}}
 """Keys that a script's functions can touch and that it does not: the first tasks of a run have no predecessors to count."""
 
