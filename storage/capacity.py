@@ -34,7 +34,16 @@ def find_reason(function: str, queue: str, pods: Sequence[PodView]) -> Finding:
         loads = ", ".join(f"{pod.pod_id} {pod.running}/{pod.concurrency}" for pod in full[:PODS_NAMED])
         more = f" and {len(full) - PODS_NAMED} more" if len(full) > PODS_NAMED else ""
         return Finding(Reason.POD_CAPACITY, f"all slots are taken: {loads}{more}", tuple(full[:PODS_NAMED]))
+    roomy = [pod for pod in capable if pod.running < pod.concurrency]
+    if all(function in pod.process_functions for pod in roomy):
+        # How many of a pod's child processes are busy is not known; one that is free takes a task at once.
+        return Finding(Reason.POD_CAPACITY, f"waits for a child process of {_names(roomy)}", tuple(roomy[:PODS_NAMED]))
     return Finding(Reason.QUEUED, "waits for its turn: a pod with room takes it", tuple(capable[:PODS_NAMED]))
+
+
+def _names(pods: Sequence[PodView]) -> str:
+    more = f" and {len(pods) - PODS_NAMED} more" if len(pods) > PODS_NAMED else ""
+    return ", ".join(pod.pod_id for pod in pods[:PODS_NAMED]) + more
 
 
 def _no_pod(function: str, queue: str, living: Sequence[PodView], registered: Sequence[PodView], gone: Sequence[PodView]) -> str:

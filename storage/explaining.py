@@ -18,6 +18,7 @@ from engine.graph import Graph
 from engine.reasons import Reason
 from engine.states import TaskState
 from storage.ancestors import Ancestors
+from storage.capacity import find_reason
 from storage.connection import translated
 from storage.explained import Explained
 from storage.explanation import EVERYWHERE, Explaining
@@ -25,6 +26,7 @@ from storage.marks import Head, marks_of_events, marks_of_record
 from storage.reading import FIELDS, RunReader
 from storage.records import run_view
 from storage.scripts import Answer, call
+from storage.stuck import nothing_runs
 from storage.views import RunView
 
 HEADS_PER_CALL = 500
@@ -33,6 +35,8 @@ EVENTS = 4_000
 SCANNED = 5_000
 """Tasks that a page of those that have not ended looks at."""
 CODES = frozenset(reason.value for reason in Reason)
+LOOKED = 1_000
+"""Tasks among which a run that is stuck is looked into."""
 LOGGED = 50
 """Earlier attempts of a task that are told, the last ones."""
 
@@ -69,6 +73,22 @@ class Explainer(RunReader):
                     if len(found) == count:
                         return await self._explain(run_id, graph, found, at if at < total else None)
         return await self._explain(run_id, graph, found, at if at < total else None)
+
+    async def why_nothing_runs(self, run: RunView) -> str | None:
+        """Of a run that has ready tasks and none that runs: why, if one of its first tasks tells; None of any other run."""
+        pods = await self.fresh_pods() if nothing_runs(run) else None
+        if pods is None:
+            return None
+        graph, lanes = (await self.get_graph(run.run_id)).graph, set[tuple[str, str]]()
+        for at in range(0, min(LOOKED, len(graph.tasks)), HEADS_PER_CALL):
+            heads = (await self._heads(run.run_id, range(at, min(at + HEADS_PER_CALL, len(graph.tasks)))))[3]
+            for task in (graph.tasks[index] for index, head in heads.items() if head.state is TaskState.READY):
+                if (lane := (task.function, task.queue)) not in lanes:
+                    lanes.add(lane)
+                    found = find_reason(*lane, pods)
+                    if found.reason is not Reason.QUEUED:
+                        return f"nothing runs: {found.text} (task {task.id})"
+        return None
 
     async def _explain(self, run_id: str, graph: Graph, indices: Sequence[int], next_start: int | None) -> Explained:
         run, now_ms, events, heads = await self._heads(run_id, indices, logged=LOGGED)

@@ -57,7 +57,7 @@ class RunSummary(Shape):
     """Tasks in each state; they add up to `total`."""
     total: int
     reason: str | None
-    """Why it ended as it did."""
+    """Why it ended as it did; of one run that is asked for, why nothing of it runs although tasks are ready."""
 
 
 class Run(RunSummary):
@@ -106,7 +106,7 @@ class Task(Shape):
     retry_at: Instant | None
     """When a waiting task goes on."""
     reason: str | None
-    """Why it waits, was skipped or cancelled."""
+    """Why it waits, was skipped or cancelled, or that no living pod can run it."""
 
 
 class Attempt(Shape):

@@ -31,6 +31,7 @@ class CannedStore:
     explanations: list[TaskExplanation] = field(default_factory=list[TaskExplanation])
     explain_arguments: tuple[int, int, bool] | None = None
     next_start: int | None = None
+    stuck: str | None = None
     known_functions: dict[str, FunctionView] = field(default_factory=dict[str, FunctionView])
     known_pods: list[PodView] = field(default_factory=list[PodView])
     list_arguments: dict[str, Any] = field(default_factory=dict[str, Any])
@@ -94,6 +95,9 @@ class CannedStore:
         self._called("get_events")
         self._found(run_id)
         return [event for event in self.events if event.seq > after][:limit]
+
+    async def why_nothing_runs(self, run: RunView) -> str | None:
+        return self.stuck if run.counts[TaskState.READY] and not run.counts[TaskState.RUNNING] else None
 
     async def explain(self, run_id: str, *, start: int = 0, count: int = 100, unended: bool = False) -> Explained:
         self._called("explain")

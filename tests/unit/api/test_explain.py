@@ -136,3 +136,9 @@ async def test_the_example_of_the_documentation_has_the_shape_of_the_answer(pod:
     [content] = document["paths"]["/runs/{run_id}/explain"]["get"]["responses"]["200"]["content"].values()
     assert content["example"] == EXPLAIN_EXAMPLE
     assert content["schema"]["$ref"].endswith("/Explanation")
+
+
+async def test_a_run_of_which_nothing_runs_says_why_wherever_it_is_read(pod: Pod) -> None:
+    pod.store.stuck = "nothing runs: no pod registers rare (task a)"
+    assert (await pod.get(f"/runs/{RUN_ID}"))["reason"] == pod.store.stuck
+    assert (await pod.get(f"/workflow_status/{RUN_ID}"))["reason"] == pod.store.stuck

@@ -68,6 +68,13 @@ def test_at_most_ten_full_pods_are_named() -> None:
     assert len(found.pods) == 10
 
 
+def test_a_function_that_needs_a_child_process_waits_for_one() -> None:
+    """A pod has few of those, and slots to spare."""
+    both = pod("p1", process_functions=frozenset({"f"})), pod("p2", process_functions=frozenset({"f"}), running=2)
+    assert told(*both) == (Reason.POD_CAPACITY, "waits for a child process of p1")
+    assert told(*both, pod("p3"))[0] is Reason.QUEUED
+
+
 def test_one_pod_with_room_is_enough() -> None:
     found = find_reason("f", "default", [pod("p1", running=2), pod("p2")])
     assert (found.reason, found.text) == (Reason.QUEUED, "waits for its turn: a pod with room takes it")
