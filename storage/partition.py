@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 import redis.asyncio
 
 from engine.errors import StorageCorrupt
+from storage.backlog import Backlog
 from storage.connection import translated
 from storage.graphs import GraphCache, RunGraph, unpack
 from storage.keys import Keys
@@ -25,7 +26,6 @@ EDGES_PER_CALL = 250
 ENDED_PER_CALL = 64
 CLAIMS_PER_CALL = 64
 """Bounds of a commit's other two parts; together no call touches more than 400 tasks."""
-NOTES_PER_CALL = 64
 COMPILE_INLINE_BYTES = 8 * 1024
 """A larger packed definition is compiled in a thread, so that it does not hold up the loop."""
 
@@ -48,6 +48,11 @@ class Claim:
     lost: int
     fencing_token: int
     ready_at_ms: int
+
+    @property
+    def lane(self) -> str:
+        """`queue/function`."""
+        return self.ref.rpartition(" ")[2]
 
     @classmethod
     def parse(cls, text: str) -> Claim:
@@ -85,6 +90,8 @@ class Settled:
     """Some successor was skipped: its own successors are due as slices."""
     registered: bool
     """False where the server has forgotten this pod's capabilities: a heartbeat tells it again."""
+    lanes_left: int = field(default=0, compare=False)
+    """Lanes that held ready tasks after the call, also of functions that this pod does not have; a repeated call does not tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +109,7 @@ class Partition:
     def __init__(self, client: redis.asyncio.Redis, inbox: redis.asyncio.Redis, keys: Keys, address: str, graphs: GraphCache) -> None:
         self._client, self._inbox, self.keys, self._address = client, inbox, keys, address
         self.graphs = graphs
+        self.backlog = Backlog(client, keys, address)
         self.on_run_ended: Callable[[str, str], None] | None = None
         """Hears run id and state of each run that a call of this pod has ended; a repeated call may say it again."""
 
@@ -119,7 +127,7 @@ class Partition:
         for end in ended:
             args += (end.ref, end.outcome, end.delay_ms, end.line, end.payload, end.passed, end.edges)
         answer = await self._call("commit", *args)
-        self._tell_ended(answer[4:])
+        self._tell_ended(answer[4:5])
         return _settled(answer)
 
     async def pass_on(self, run_id: str, index: str, start: int, following: int | None, edges: str) -> tuple[str, bool]:
@@ -160,11 +168,6 @@ class Partition:
             answer = await self._call("release", who.pod_id, who.capabilities_digest, "leave" if last else "", *batch)
             words += answer[1]
         return words
-
-    async def note_waits(self, notes: Sequence[tuple[str, str, int]], keep_seconds: float) -> int:
-        """Notes why ready tasks stay in their lanes, each as (lane, code, since ms). Answers how many intervals are new."""
-        args = [value for note in notes[:NOTES_PER_CALL] for value in note]
-        return (await self._call("note_waits", int(keep_seconds * 1000), len(notes[:NOTES_PER_CALL]), *args))[1]
 
     async def wait_inbox(self, pod_id: str, seconds: float) -> list[str]:
         """Waits for messages to this pod: `ready`, or `stop <run id>`. An empty list after `seconds` without any."""
@@ -217,4 +220,5 @@ async def _compile(packed: bytes) -> RunGraph:
 def _settled(answer: Answer) -> Settled:
     if answer[0] == "UNREGISTERED" and len(answer) == 1:
         return Settled([], [], cascades=False, registered=False)
-    return Settled(answer[1], [Claim.parse(text) for text in answer[2]], bool(answer[3]), registered=answer[0] == "OK")
+    claims = [Claim.parse(text) for text in answer[2]]
+    return Settled(answer[1], claims, bool(answer[3]), registered=answer[0] == "OK", lanes_left=answer[5] if len(answer) > 5 else 0)

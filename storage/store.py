@@ -49,7 +49,7 @@ class Store(Explainer):
         call_timeout_seconds: float = 2.5,
     ) -> None:
         self._url, self._namespace = url, namespace
-        self._retention_seconds, self._call_timeout_seconds = retention_seconds, call_timeout_seconds
+        self.retention_seconds, self._call_timeout_seconds = retention_seconds, call_timeout_seconds
         # Three pools, so that neither callers of the API nor reads that block can take the loops' connections.
         client, self._loops, self._inbox = (
             open_client(url, timeout_seconds=seconds, connections=connections, wait_seconds=call_timeout_seconds)
@@ -131,7 +131,7 @@ class Store(Explainer):
         with translated(self.address):
             for number, part in enumerate(parts):
                 await call(self._client, "stage_run", prefix, run_id, number, part, ORPHAN_MS)
-            retention = definition.retention if definition.retention is not None else self._retention_seconds
+            retention = definition.retention if definition.retention is not None else self.retention_seconds
             answer = await call(
                 self._client, "create_run", prefix,
                 run_id, new.body_digest, key, len(new.graph.tasks), int(retention * 1000), definition.on_failure, definition.priority,

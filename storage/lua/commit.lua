@@ -8,7 +8,8 @@
 -- ARGV[1..5] operation id, pod, capabilities digest, want (0: no claim), lease TTL ms    ARGV[6] number of attempts, each 7 values:
 --   ref, outcome (succeeded failed retry sleep), delay ms (retry, sleep), error line for the event, payload (JSON),
 --   successors passed where more remain or '', edges of this call
--- RETURNS {"OK", {word, ...}, {claim, ...}, cascades 0|1, {"run state", ...} runs that ended} | {"UNREGISTERED", {word, ...}, {}, cascades}
+-- RETURNS {"OK", {word, ...}, {claim, ...}, cascades 0|1, {"run state", ...} runs that ended, lanes left} |
+--   {"UNREGISTERED", {word, ...}, {}, cascades, runs that ended, lanes left}
 --   word for each attempt: OK | STALE (not its claim any more) | TERMINAL (the run ended first)
 local op, pod, digest, want = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local first = repeated(pod, op)
@@ -67,4 +68,5 @@ end
 tell_everyone(stopped)
 local answer = {claims and 'OK' or 'UNREGISTERED', words, claims or {}, cascades, ended_runs}
 remember(pod, op, answer)
+answer[6] = #left
 return answer

@@ -3,7 +3,7 @@
 -- USES prelude
 -- KEYS[1] prefix; built from it: waits:<lane> list ("code from to", each from not before the last one's to)
 -- ARGV[1] ms until notes that nobody adds to go away   ARGV[2] number of notes, at most 64, each 3 values:
---   lane ("*" for all of them), code, ms since when its first task waits
+--   lane (each once; "*" for all of them), code, ms since when its first task waits
 -- RETURNS {"OK", new intervals}
 -- Pods look once a second: what was noted last SLACK before this wait began has gone on until now.
 local SLACK, KEPT = 2500, 100

@@ -107,7 +107,7 @@ async def test_notes_tell_what_a_task_in_the_queue_waited_for(lab: Lab) -> None:
     created = (await lab.store.get_run(run_id)).created_at_ms
     while lab.now_ms() == created:
         pass
-    await lab.partition.note_waits([("default/task_a", "no_capable_pod", created)], 3_600)
+    await lab.partition.backlog.note_waits([("default/task_a", "no_capable_pod", created)], 3_600)
     pod = living(lab)
     await pod.succeed(await pod.claim_one())
     found = await explained(lab, run_id, "a")
@@ -135,7 +135,7 @@ async def test_an_outage_is_told_of_what_was_ready_in_it(lab: Lab) -> None:
 async def test_a_server_that_takes_no_claims_is_the_reason_while_pods_note_it(lab: Lab) -> None:
     living(lab)
     run_id = await lab.create(dag(a=""))
-    await lab.partition.note_waits([("*", "refused", lab.now_ms())], 3_600)
+    await lab.partition.backlog.note_waits([("*", "refused", lab.now_ms())], 3_600)
     found = await explained(lab, run_id, "a")
     assert (found.now.reason, found.now.text) == (Reason.REFUSED, "Redis refuses claims: it is full")
     lab.client.lset(lab.keys.waits("*"), 0, f"refused {lab.now_ms() - 60_000} {lab.now_ms() - 30_000}")

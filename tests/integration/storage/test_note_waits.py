@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import cast
 
+from storage.backlog import NOTES_PER_CALL
 from storage.keys import Keys
-from storage.partition import NOTES_PER_CALL
 from tests.support.lab import Lab
 
 LANE = "default/f"
@@ -30,7 +30,7 @@ def put(lab: Lab, *entries: tuple[str, int, int]) -> None:
 async def note(lab: Lab, code: str, since_ms: int, lane: str = LANE) -> int:
     """Answers how many intervals are new."""
     with lab.moment():
-        return await lab.partition.note_waits([(lane, code, since_ms)], 3_600)
+        return await lab.partition.backlog.note_waits([(lane, code, since_ms)], 3_600)
 
 
 async def test_the_first_note_begins_when_the_wait_did_and_nothing_else_changes(lab: Lab) -> None:
@@ -38,7 +38,7 @@ async def test_the_first_note_begins_when_the_wait_did_and_nothing_else_changes(
     with lab.moment():
         since = lab.now_ms()
     with lab.moment():
-        assert await lab.partition.note_waits([(LANE, "no_capable_pod", since), ("*", "refused", since)], 3_600) == 2
+        assert await lab.partition.backlog.note_waits([(LANE, "no_capable_pod", since), ("*", "refused", since)], 3_600) == 2
     assert lab.changes(before) == {
         "waits:default/f": {"1": "+no_capable_pod t t", "(until)": "+t+3600000"},
         "waits:*": {"1": "+refused t t", "(until)": "+t+3600000"},
@@ -104,7 +104,7 @@ async def test_a_hundred_intervals_of_a_lane_are_kept(lab: Lab) -> None:
 
 async def test_a_call_notes_a_bounded_number_of_lanes(lab: Lab) -> None:
     notes = [(f"default/f{number}", "no_capable_pod", lab.now_ms()) for number in range(NOTES_PER_CALL + 10)]
-    assert await lab.partition.note_waits(notes, 60) == NOTES_PER_CALL
+    assert await lab.partition.backlog.note_waits(notes, 60) == NOTES_PER_CALL
     assert len([name for name in lab.raw() if name.startswith("waits:")]) == NOTES_PER_CALL
 
 

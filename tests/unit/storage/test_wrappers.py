@@ -65,7 +65,7 @@ CALLS: dict[str, tuple[list[Any], Callable[[Partition], Awaitable[object]], int]
     "sweep": (["OK", 2], lambda partition: partition.sweep("run", 250, None, "1 - default/task_a"), 0),
     "fire_timers": (["OK", [], -1, 0], lambda partition: partition.fire_timers(), 0),
     "reap": (["OK", 0, 0, 100, 0], lambda partition: partition.reap(WHO, 3), 0),
-    "note_waits": (["OK", 1], lambda partition: partition.note_waits([("default/f", "no_capable_pod", 5)], 60), 3),
+    "note_waits": (["OK", 1], lambda partition: partition.backlog.note_waits([("default/f", "no_capable_pod", 5)], 60), 3),
     "release": (["OK", ["OK", "OK"]], lambda partition: partition.release(WHO, ["a", "b"], leave=True), 1),
 }
 
