@@ -131,6 +131,76 @@ class EventPage(Answer):
     next_after: int | None = None
 
 
+class PodLoad(Answer):
+    """A pod that can run a task, or that could."""
+
+    pod_id: str
+    state: str = "alive"
+    running: int = 0
+    concurrency: int = 0
+    last_seen_at: datetime | None = None
+
+
+class ReasonNow(Answer):
+    """Why a task does not run at this moment, or that it runs or has ended; `code` may be one that this client does not know."""
+
+    code: str
+    text: str
+    since: datetime
+    until: datetime | None = None
+    parents: list[str] = Field(default_factory=list[str])
+    open_parents: int = 0
+    pods: list[PodLoad] = Field(default_factory=list[PodLoad])
+    pod: str | None = None
+    attempt: int | None = None
+
+
+class Link(Answer):
+    """A task on the way from one that waits for parents to the one that holds it up."""
+
+    id: str
+    status: TaskState
+    code: str
+    text: str
+
+
+class Interval(Answer):
+    """A stretch of a task's life with one reason; `to` is None while it lasts."""
+
+    code: str
+    from_: datetime = Field(alias="from")
+    to: datetime | None = None
+    seconds: float
+    attempt: int | None = None
+    pod: str | None = None
+
+
+class TaskExplanation(Answer):
+    """Why a task does not run, what that leads back to, and what it has waited for."""
+
+    id: str
+    task: str
+    queue: str = "default"
+    status: TaskState
+    now: ReasonNow
+    chain: list[Link] = Field(default_factory=list[Link])
+    chain_length: int = 0
+    summary: str = ""
+    waited_seconds: dict[str, float] = Field(default_factory=dict[str, float])
+    intervals: list[Interval] = Field(default_factory=list[Interval])
+    intervals_left_out: int = 0
+
+
+class Explanation(Answer):
+    """A page of a run's tasks, explained."""
+
+    run_id: str
+    status: RunState
+    at: datetime
+    tasks: list[TaskExplanation]
+    next_after: int | None = None
+
+
 class Function(Answer):
     """A task function and the number of living pods that have it registered."""
 

@@ -29,6 +29,7 @@ from peerflow.answers import (
     Answer,
     Event,
     EventPage,
+    Explanation,
     Function,
     FunctionList,
     Plan,
@@ -168,6 +169,13 @@ class Client:
             if not page.events or page.next_after is None:
                 return
             after = page.next_after
+
+    def explain(
+        self, run_id: str, *, task: str | None = None, unended: bool = False, after: int = 0, limit: int | None = None
+    ) -> Explanation:
+        """Why tasks do not run, now and before: one task, or a page of them; with `unended` only those that have not ended."""
+        params: dict[str, str | int | None] = {"task": task, "unended": "true" if unended else None, "after": after or None, "limit": limit}
+        return self._get(f"/runs/{_part(run_id)}/explain", Explanation, params)
 
     def cancel(self, run_id: str, *, reason: str | None = None) -> Submitted:
         """Asks for the end of a run; raises ApiError with status 409 where it had finished first."""

@@ -49,17 +49,21 @@ class Claimer:
         passer: Passer,
         publisher: Publisher,
         announce: Callable[[], None],
+        on_backlog: Callable[[], None],
+        on_first_claims: Callable[[Sequence[Claim]], None],
         clock: Callable[[], float],
         verbose: bool,
     ) -> None:
         """`for_processes` is the same pod with the functions that need a child process, if it has any; `who` has the others.
 
-        `announce` makes the heartbeat tell storage again what this pod can run; `verbose` publishes each claim.
+        `announce` makes the heartbeat tell storage again what this pod can run; `on_backlog` hears that ready tasks are left after a call,
+        or that the server takes no claims; `on_first_claims` hears what the first claim of all brought; `verbose` publishes each claim.
         """
         self.number = number
         self._partition, self._holdings, self._executor = partition, holdings, executor
         self._who, self._for_processes = who, for_processes
         self._timers, self._passer, self._publisher, self._announce = timers, passer, publisher, announce
+        self._on_backlog, self._on_first_claims = on_backlog, on_first_claims
         self._clock, self._verbose = clock, verbose
         self._random = random.Random()
         self._done: deque[tuple[Held, Outcome]] = deque()
@@ -133,8 +137,13 @@ class Claimer:
         op = operation_id()
         try:
             settled = await until_answered(lambda: self._call(op, who, ends, reserved), on_failure=self._storage_failed)
+            first = self.last_round is None
             self.failing, self.last_round = False, self._clock()
             self._settle(batch, ends, partial, settled)
+            if settled.lanes_left:
+                self._on_backlog()
+            if first:
+                self._on_first_claims(settled.claims)
             self._receive(settled.claims, process=process)
         except Exception:
             # Stored data make no sense. What the pod does not list goes back to the queue; what it lists for ever would stay running.
@@ -168,6 +177,7 @@ class Claimer:
         if self.refused is None:
             self._publisher.publish(LoopFailed(pod_id=self._who.pod_id, loop="Claimer", error=reason, traceback=""))
         self.refused = reason
+        self._on_backlog()
         asyncio.get_running_loop().call_later(REFUSED_SECONDS, self.wake)
 
     def _storage_failed(self, error: StorageUnavailable | StorageRefused) -> None:

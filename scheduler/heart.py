@@ -34,7 +34,7 @@ class Description:
 
 
 class Heart(threading.Thread):
-    """The heartbeat thread. `on_pulse(partition, pulse)` is called in this thread."""
+    """The heartbeat thread. `on_pulse(partition, pulse)` and `on_back(seconds)`, when Redis has been away so long, are called in it."""
 
     def __init__(
         self,
@@ -45,6 +45,7 @@ class Heart(threading.Thread):
         refs: Callable[[int], list[str]],
         describe: Callable[[], Description],
         on_pulse: Callable[[int, Pulse], None],
+        on_back: Callable[[float], None],
         unheard_seconds: float,
         retry_seconds: float = RETRY_SECONDS,
         publisher: Publisher,
@@ -52,7 +53,7 @@ class Heart(threading.Thread):
     ) -> None:
         super().__init__(name="peerflow-heartbeat", daemon=True)
         self._connections, self._who, self._address = connections, who, address
-        self._refs, self._describe, self._on_pulse = refs, describe, on_pulse
+        self._refs, self._describe, self._on_pulse, self._on_back = refs, describe, on_pulse, on_back
         self._unheard_ms, self._retry_seconds = int(unheard_seconds * 1000), retry_seconds
         self._clock = clock
         self._publisher = publisher
@@ -139,10 +140,13 @@ class Heart(threading.Thread):
             self._publisher.publish(StorageLost(pod_id=self._who.pod_id, address=self._address, error=error))
 
     def _succeeded(self) -> None:
-        self.last_ok = self._clock()
+        heard, self.last_ok = self.last_ok, self._clock()
         if self._failing_since is not None:
             away = self.last_ok - self._failing_since
+            # It may have been away since the last beat, unless this pod itself was held up for so long that this says nothing.
+            silent = 0.0 if heard is None else self._failing_since - heard
             self._failing_since = None
+            self._on_back(away + (silent if silent <= self._ttl_seconds else 0.0))
             self._publisher.publish(StorageBack(pod_id=self._who.pod_id, address=self._address, duration_seconds=away))
 
     @property

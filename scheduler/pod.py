@@ -35,6 +35,7 @@ from scheduler.passing import Passer
 from scheduler.reaper import Reaper
 from scheduler.registry import Registry
 from scheduler.timers import LOOK_SECONDS, Timers
+from scheduler.waits import WaitNoter
 from storage.heartbeats import Pulse
 from storage.partition import Identity
 from storage.repeat import until_answered
@@ -130,6 +131,7 @@ class Pod:
         self._reapers: list[Reaper] = []
         self._auditors: list[Auditor] = []
         self._inboxes: list[Inbox] = []
+        self._noters: list[WaitNoter] = []
         self._heart = self._make_heart()
         for number in range(len(store.partitions)):
             self._wire(number)
@@ -143,6 +145,7 @@ class Pod:
             refs=self._holdings.refs,
             describe=self._describe,
             on_pulse=lambda number, pulse: self._in_loop(self._on_pulse, number, pulse),
+            on_back=lambda seconds: self._in_loop(self._storage_back, seconds),
             unheard_seconds=self._options.unheard_seconds,
             retry_seconds=self._options.beat_retry_seconds,
             publisher=self._publisher,
@@ -155,6 +158,13 @@ class Pod:
         timers = Timers(partition, self._clock, look_seconds=self._options.look_seconds)
         passer = Passer(partition, timers)
         timers.on_slices = passer.add
+        noter = WaitNoter(
+            partition.backlog,
+            self._store,
+            self.who,
+            refused=lambda: claimer.refused is not None,
+            full=lambda: not self._holdings.slots.free(),
+        )
         claimer = Claimer(
             number,
             partition,
@@ -166,9 +176,12 @@ class Pod:
             passer=passer,
             publisher=self._publisher,
             announce=lambda: self._heart.beat_now(describe=True),
+            on_backlog=noter.nudge,
+            on_first_claims=noter.found_waiting,
             clock=self._clock,
             verbose=self._options.verbose,
         )
+        self._noters.append(noter)
         self._timers.append(timers)
         self._passers.append(passer)
         self._claimers.append(claimer)
@@ -179,7 +192,7 @@ class Pod:
                 max_lost=self._options.max_lost,
                 clock=self._clock,
                 publisher=self._publisher,
-                on_reaped=lambda: timers.nudge(0),
+                on_reaped=lambda: self._reaped(timers, noter),
             )
         )
         self._auditors.append(
@@ -201,6 +214,11 @@ class Pod:
             )
         )
 
+    @staticmethod
+    def _reaped(timers: Timers, noter: WaitNoter) -> None:
+        timers.nudge(0)
+        noter.nudge()
+
     async def start(self) -> None:
         """Starts the loops and the heartbeat. Storage need not be there yet."""
         self._heart.start()
@@ -208,7 +226,8 @@ class Pod:
 
     async def _run(self) -> None:
         async with asyncio.TaskGroup() as group:
-            for loop in (*self._claimers, *self._passers, *self._timers, *self._reapers, *self._auditors, *self._inboxes):
+            loops = (*self._claimers, *self._passers, *self._timers, *self._reapers, *self._auditors, *self._inboxes, *self._noters)
+            for loop in loops:
                 group.create_task(self._keep_running(loop), name=type(loop).__name__)
 
     async def _keep_running(self, loop: Loop) -> None:
@@ -371,6 +390,10 @@ class Pod:
         ]
         if stopped:
             self._background(claimer, stopped)
+
+    def _storage_back(self, seconds: float) -> None:
+        for noter in self._noters:
+            noter.outage(seconds)
 
     def _stop_run(self, number: int, run_id: str) -> None:
         stopped = [held for held in self._holdings.of_run(run_id) if held.partition == number]

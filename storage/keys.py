@@ -25,6 +25,7 @@ The scripts in lua/ build the same names from the prefix, and list them in their
 | `reply:<pod>` | string | last operation id and answer | 10 min |
 | `waiting`, `waiting:<digest>` | zset | idle pods by capabilities | 90 s; entry: woken |
 | `inbox:<pod>` | list | wake-ups and stop requests | 60 s |
+| `waits:<lane>` | list | why ready tasks of a lane, or of all (`*`), stayed there: "code from to" | 100 entries; retention |
 """
 
 from __future__ import annotations
@@ -86,6 +87,9 @@ class Keys:
 
     def inbox(self, pod_id: str) -> str:
         return f"{self.prefix}inbox:{pod_id}"
+
+    def waits(self, lane: str) -> str:
+        return f"{self.prefix}waits:{lane}"
 
 
 def layout_key(namespace: str) -> str:

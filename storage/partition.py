@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 import redis.asyncio
@@ -17,6 +17,7 @@ import redis.asyncio
 from engine.errors import StorageCorrupt
 from engine.limits import EFFECTS_PER_TASK
 from storage.audits import Audits
+from storage.backlog import Backlog
 from storage.connection import translated
 from storage.graphs import GraphCache, RunGraph, unpack
 from storage.keys import Keys
@@ -49,6 +50,11 @@ class Claim:
     lost: int
     fencing_token: int
     ready_at_ms: int
+
+    @property
+    def lane(self) -> str:
+        """`queue/function`."""
+        return self.ref.rpartition(" ")[2]
 
     @classmethod
     def parse(cls, text: str) -> Claim:
@@ -86,6 +92,8 @@ class Settled:
     """Some successor was skipped: its own successors are due as slices."""
     registered: bool
     """False where the server has forgotten this pod's capabilities: a heartbeat tells it again."""
+    lanes_left: int = field(default=0, compare=False)
+    """Lanes that held ready tasks after the call, also of functions that this pod does not have; a repeated call does not tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +111,7 @@ class Partition(Audits):
     def __init__(self, client: redis.asyncio.Redis, inbox: redis.asyncio.Redis, keys: Keys, address: str, graphs: GraphCache) -> None:
         super().__init__(client, keys, address)
         self._inbox, self.graphs = inbox, graphs
+        self.backlog = Backlog(client, keys, address)
         self.on_run_ended: Callable[[str, str], None] | None = None
         """Hears run id and state of each run that a call of this pod has ended; a repeated call may say it again."""
 
@@ -120,7 +129,7 @@ class Partition(Audits):
         for end in ended:
             args += (end.ref, end.outcome, end.delay_ms, end.line, end.payload, end.passed, end.edges)
         answer = await self._call("commit", *args)
-        self._tell_ended(answer[4:])
+        self._tell_ended(answer[4:5])
         return _settled(answer)
 
     async def pass_on(self, run_id: str, index: str, start: int, following: int | None, edges: str) -> tuple[str, bool]:
@@ -226,4 +235,5 @@ async def _compile(packed: bytes) -> RunGraph:
 def _settled(answer: Answer) -> Settled:
     if answer[0] == "UNREGISTERED" and len(answer) == 1:
         return Settled([], [], cascades=False, registered=False)
-    return Settled(answer[1], [Claim.parse(text) for text in answer[2]], bool(answer[3]), registered=answer[0] == "OK")
+    claims = [Claim.parse(text) for text in answer[2]]
+    return Settled(answer[1], claims, bool(answer[3]), registered=answer[0] == "OK", lanes_left=answer[5] if len(answer) > 5 else 0)

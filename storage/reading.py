@@ -5,22 +5,20 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Awaitable, Sequence
-from typing import Any, cast
-
-import redis.asyncio
+from typing import cast
 
 from engine.errors import RunNotFound, TaskNotFound
 from engine.ids import is_run_id, partition_of
-from engine.states import RunState
+from engine.states import RunState, TaskState
 from storage.connection import translated
 from storage.graphs import RunGraph
-from storage.keys import Keys
 from storage.partition import Partition
+from storage.pod_list import PodReader
 from storage.records import RunRow, attempt_view, effect_view, event_view, run_view, task_view
-from storage.views import AttemptView, EffectView, EventView, FunctionView, PodView, RunPage, RunView, TaskView
+from storage.stuck import with_reasons
+from storage.views import AttemptView, EffectView, EventView, RunPage, RunView, TaskView
 
 SCAN_ROWS = 200
 SCAN_LIMIT = 2_000
@@ -33,11 +31,8 @@ FIELDS = (
 )  # fmt: skip
 
 
-class RunReader:
+class RunReader(PodReader):
     """The reading half of the Store."""
-
-    def __init__(self, client: redis.asyncio.Redis, partitions: Sequence[Partition], address: str) -> None:
-        self._client, self.partitions, self.address = client, partitions, address
 
     def partition_for(self, run_id: str) -> Partition:
         """The partition that holds a run; raises RunNotFound for what is no run id at all."""
@@ -68,13 +63,13 @@ class RunReader:
         graph = (await self.get_graph(run_id)).graph
         indices = range(start, min(start + count, len(graph.tasks)))
         run, records = await self._records(run_id, indices)
-        return run, [task_view(graph, index, record, run) for index, record in zip(indices, records, strict=True)]
+        return run, await self._reasoned([task_view(graph, index, record, run) for index, record in zip(indices, records, strict=True)])
 
     async def get_task(self, run_id: str, task_id: str) -> TaskView:
         """One task. Raises RunNotFound or TaskNotFound."""
         graph, index = await self._index(run_id, task_id)
         run, records = await self._records(run_id, range(index, index + 1))
-        return task_view(graph.graph, index, records[0], run)
+        return (await self._reasoned([task_view(graph.graph, index, records[0], run)]))[0]
 
     async def get_attempts(self, run_id: str, task_id: str) -> list[AttemptView]:
         """Attempts of a task that failed and were tried again, or were lost, in order."""
@@ -145,12 +140,6 @@ class RunReader:
             place = ids[-1]
         return RunPage(page, f"{place[0]}.{place[1]}" if place else None)
 
-    async def pods(self) -> list[PodView]:
-        """Every pod that has not been reaped or signed off, by start."""
-        rows, now_ms = await self._pod_rows()
-        pods = [_pod(pod_id, deadline, held, said, now_ms) for pod_id, deadline, held, said in rows if said]
-        return sorted(pods, key=lambda pod: (pod.started_at_ms, pod.pod_id))
-
     async def limbo_repairs(self) -> int:
         """How often the audit has repaired something; above 0, the server has forgotten something."""
         with translated(self.address):
@@ -159,16 +148,11 @@ class RunReader:
                 pipeline.hget(partition.keys.counters, "limbo_repairs")
             return sum(int(count or 0) for count in await pipeline.execute())
 
-    async def functions(self) -> dict[str, FunctionView]:
-        """Task functions that living pods have registered, by name, with how many pods have each."""
-        rows, now_ms = await self._pod_rows()
-        found: dict[str, FunctionView] = {}
-        for _, deadline, _, said in rows:
-            if said and deadline > now_ms:
-                for entry in cast("list[dict[str, Any]]", said["catalog"]):
-                    pods = found[entry["name"]].pods if entry["name"] in found else 0
-                    found[entry["name"]] = FunctionView(entry["name"], entry["kind"], entry["description"], entry["parameters"], pods + 1)
-        return dict(sorted(found.items()))
+    async def _reasoned(self, tasks: list[TaskView]) -> list[TaskView]:
+        if not any(task.state is TaskState.READY for task in tasks):
+            return tasks
+        pods = await self.fresh_pods()
+        return tasks if pods is None else with_reasons(tasks, pods)
 
     async def _index(self, run_id: str, task_id: str) -> tuple[RunGraph, int]:
         graph = await self.get_graph(run_id)
@@ -227,24 +211,6 @@ class RunReader:
             rows = cast("list[list[str | None]]", await pipeline.execute())
         return [run_view(run_id, row) for (_, run_id), values in zip(ids, rows, strict=True) if (row := _row(values))]
 
-    async def _pod_rows(self) -> tuple[list[tuple[str, int, int, dict[str, Any] | None]], int]:
-        keys: Keys = self.partitions[0].keys
-        with translated(self.address):
-            pods = cast("list[tuple[str, float]]", await self._client.zrange(keys.pods, 0, -1, withscores=True))
-            pipeline = self._client.pipeline(transaction=False)
-            pipeline.time()
-            for pod_id, _ in pods:
-                pipeline.get(keys.pod(pod_id))
-                for partition in self.partitions:
-                    pipeline.zcard(partition.keys.claims(pod_id))
-            (seconds, micros), *rest = await pipeline.execute()
-        width = 1 + len(self.partitions)
-        rows: list[tuple[str, int, int, dict[str, Any] | None]] = []
-        for number, (pod_id, deadline) in enumerate(pods):
-            said, *held = rest[number * width : (number + 1) * width]
-            rows.append((pod_id, int(deadline), sum(held), json.loads(said) if said else None))
-        return rows, seconds * 1000 + micros // 1000
-
 
 def _row(values: Sequence[str | None]) -> RunRow:
     return {name: value for name, value in zip(FIELDS, values, strict=True) if value is not None}
@@ -271,18 +237,3 @@ def _matches(run: RunView, status: RunState | None, name: str | None, label: tup
     if name is not None and run.name != name:
         return False
     return label is None or run.labels.get(label[0]) == label[1]
-
-
-def _pod(pod_id: str, deadline: int, held: int, said: dict[str, Any], now_ms: int) -> PodView:
-    return PodView(
-        pod_id=pod_id,
-        host=said["host"],
-        version=said["version"],
-        state="lost" if deadline < now_ms else said["state"],
-        started_at_ms=said["started_at_ms"],
-        last_seen_at_ms=deadline - said["ttl_ms"],
-        concurrency=said["concurrency"],
-        running=held,
-        queues=tuple(said["queues"]),
-        functions=tuple(entry["name"] for entry in said["catalog"]),
-    )

@@ -122,7 +122,7 @@ def event_view(graph: Graph, seq: int, line: str, created_at_ms: int) -> EventVi
 def attempt_view(attempt: int, value: str, created_at_ms: int) -> AttemptView:
     """An entry of the log of attempts that did not end their task."""
     head, _, error = value.partition("\n")
-    ended_as, started, ended, pod = head.split(" ")
+    ended_as, started, ended, pod, *_ = head.split(" ")
     return AttemptView(
         attempt,
         cast("Literal['failed', 'lost']", ended_as),

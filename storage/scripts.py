@@ -33,6 +33,8 @@ NAMES = (
     "cancel",
     "begin_effect",
     "confirm_effect",
+    "heads",
+    "note_waits",
 )
 
 Argument = str | bytes | int

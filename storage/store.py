@@ -17,11 +17,11 @@ from engine.ids import RANDOM_BYTES
 from engine.ids import run_id as new_run_id
 from engine.states import RunState
 from storage.connection import address_of, close, open_client, translated
+from storage.explaining import Explainer
 from storage.graphs import PART_BYTES, GraphCache, RunGraph, pack, parts_of
 from storage.heartbeats import HeartbeatConnection
 from storage.keys import Keys, idempotency_digest
 from storage.partition import EDGES_PER_CALL, Partition
-from storage.reading import RunReader
 from storage.repeat import until_answered
 from storage.scripts import all_scripts, call
 from storage.server import Inspection, agree_on_layout, inspect
@@ -41,7 +41,7 @@ INBOX_SECONDS = 30.0
 """How long an idle pod waits on its inbox before it looks for itself."""
 
 
-class Store(RunReader):
+class Store(Explainer):
     """One server, one namespace. Every method may raise StorageUnavailable, StorageRefused or StorageCorrupt."""
 
     def __init__(
@@ -56,7 +56,7 @@ class Store(RunReader):
     ) -> None:
         """`rig` is for tests: what stands between this store and its server."""
         self._url, self._namespace, self._rig = url, namespace, rig
-        self._retention_seconds, self._call_timeout_seconds = retention_seconds, call_timeout_seconds
+        self.retention_seconds, self._call_timeout_seconds = retention_seconds, call_timeout_seconds
         # Three pools, so that neither callers of the API nor reads that block can take the loops' connections.
         client, self._loops, self._inbox = (
             self._open(seconds, connections, reads)
@@ -148,7 +148,7 @@ class Store(RunReader):
         with translated(self.address):
             for number, part in enumerate(parts):
                 await call(self._client, "stage_run", prefix, run_id, number, part, ORPHAN_MS)
-            retention = definition.retention if definition.retention is not None else self._retention_seconds
+            retention = definition.retention if definition.retention is not None else self.retention_seconds
             answer = await call(
                 self._client, "create_run", prefix,
                 run_id, new.body_digest, key, len(new.graph.tasks), int(retention * 1000), definition.on_failure, definition.priority,

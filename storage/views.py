@@ -50,7 +50,7 @@ class RunView:
     priority: int = 0
     on_failure: Literal["continue", "stop"] = "continue"
     reason: str | None = None
-    """Why it ended as it did, in words, for `failed` and `cancelled`."""
+    """Why it ended as it did, in words, for `failed` and `cancelled`; `why_nothing_runs` tells of one that is stuck."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class TaskView:
     """`{"type", "message", "traceback"}` or None."""
     retry_at_ms: int | None = None
     reason: str | None = None
-    """Why it waits, or why it was skipped or cancelled."""
+    """Why it waits, why it was skipped or cancelled, or that no living pod can run it."""
     fencing_token: int | None = None
 
 
@@ -138,6 +138,8 @@ class PodView:
     running: int
     queues: tuple[str, ...]
     functions: tuple[str, ...]
+    process_functions: frozenset[str] = frozenset()
+    """Those that run in child processes, of which a pod has fewer than slots."""
 
 
 @dataclass(frozen=True, slots=True)

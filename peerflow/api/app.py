@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from fastapi import FastAPI
 
 from engine.events import Publisher
-from peerflow.api import cluster, control, describe, docs_page, health, refusals, run_parts, runs, submit
+from peerflow.api import cluster, control, describe, docs_page, explain, health, refusals, run_parts, runs, submit
 from peerflow.api.body import Bodies
 from peerflow.api.context import ApiContext, Readiness
 from peerflow.api.outermost import Outermost
@@ -61,7 +61,7 @@ def create_app(
         publisher=publisher,
         bodies=Bodies(max(settings.limit_body_bytes, settings.limit_other_body_bytes)),
     )
-    for part in (submit, runs, run_parts, control, cluster, health):
+    for part in (submit, runs, run_parts, explain, control, cluster, health):
         app.include_router(part.router)
     refusals.install(app)
     describe.install(app)

@@ -11,6 +11,7 @@ from pydantic.json_schema import models_json_schema
 
 from engine.definition import WorkflowDefinition
 from peerflow.api import problem
+from peerflow.api.explain_models import EXPLAIN_EXAMPLE
 from peerflow.api.models import ProblemDocument
 
 SCHEMAS: Final = "#/components/schemas/"
@@ -77,6 +78,7 @@ DEFINITION_BODY: Final[dict[str, Any]] = {
         "content": {"application/json": {"schema": {"$ref": SCHEMAS + WorkflowDefinition.__name__}, "examples": EXAMPLES}},
     }
 }
+EXAMPLE_ANSWERS: Final[dict[str, Any]] = {"/runs/{run_id}/explain": EXPLAIN_EXAMPLE}
 CANCEL_BODY: Final[dict[str, Any]] = {
     "requestBody": {
         "required": False,
@@ -125,6 +127,9 @@ def _document(app: FastAPI) -> dict[str, Any]:
     )
     schemas: dict[str, Any] = document["components"]["schemas"]
     schemas.update(shapes["$defs"])
+    # Not given to FastAPI, which would leave every null out of them.
+    for path, example in EXAMPLE_ANSWERS.items():
+        document["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]["example"] = example
     # FastAPI promises this answer for every route with parameters; ours to those are problem documents with status 400.
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)

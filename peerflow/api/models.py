@@ -12,11 +12,13 @@ RUN_ID = "01890a5d-ac96-774b-bcce-b302099a8057"
 Instant = Annotated[AwareDatetime, Field(examples=["2026-01-01T12:00:00.123Z"])]
 
 
-class _Shape(BaseModel):
+class Shape(BaseModel):
+    """Base of all answers: nothing but what is written here."""
+
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 
-class Accepted(_Shape):
+class Accepted(Shape):
     """The run is stored. A repeat with the same `Idempotency-Key` gets the same run."""
 
     message: Literal["Workflow received"]
@@ -26,7 +28,7 @@ class Accepted(_Shape):
     """What the server does with an acknowledged write: `memory`, `snapshot`, `aof-no`, `aof-everysec`, `aof-always`."""
 
 
-class Plan(_Shape):
+class Plan(Shape):
     """What a definition would become."""
 
     tasks: int
@@ -37,7 +39,7 @@ class Plan(_Shape):
     """A longest chain of dependencies."""
 
 
-class RunSummary(_Shape):
+class RunSummary(Shape):
     """A run as lists show it."""
 
     run_id: Annotated[str, Field(examples=[RUN_ID])]
@@ -55,7 +57,7 @@ class RunSummary(_Shape):
     """Tasks in each state; they add up to `total`."""
     total: int
     reason: str | None
-    """Why it ended as it did."""
+    """Why it ended as it did; of one run that is asked for, why nothing of it runs although tasks are ready."""
 
 
 class Run(RunSummary):
@@ -72,7 +74,7 @@ class RunDetail(Run):
     """Null for more than 500 tasks or about 64 KiB; `GET /runs/{run_id}/definition` has it."""
 
 
-class TaskErrorShape(_Shape):
+class TaskErrorShape(Shape):
     """Why an attempt failed."""
 
     type: str
@@ -80,7 +82,7 @@ class TaskErrorShape(_Shape):
     traceback: str | None
 
 
-class Task(_Shape):
+class Task(Shape):
     """One task of a run."""
 
     id: str
@@ -104,10 +106,10 @@ class Task(_Shape):
     retry_at: Instant | None
     """When a waiting task goes on."""
     reason: str | None
-    """Why it waits, was skipped or cancelled."""
+    """Why it waits, was skipped or cancelled, or that no living pod can run it."""
 
 
-class Attempt(_Shape):
+class Attempt(Shape):
     """An attempt that did not end its task."""
 
     attempt: int
@@ -119,7 +121,7 @@ class Attempt(_Shape):
     error: TaskErrorShape | None
 
 
-class Effect(_Shape):
+class Effect(Shape):
     """An effect on the outside world that the task's code announced with `ctx.once()`."""
 
     name: str
@@ -146,19 +148,19 @@ class WorkflowStatus(Run):
     """Null when all tasks are here: up to 10,000, and up to 16 MiB. Else give it as `cursor`, here or at `/runs/{run_id}/tasks`."""
 
 
-class TaskPage(_Shape):
+class TaskPage(Shape):
     tasks: list[Task]
     next_cursor: str | None
     """Null after the last page. A page may be short although there are more."""
 
 
-class RunPage(_Shape):
+class RunPage(Shape):
     runs: list[RunSummary]
     next_cursor: str | None
     """Null after the last page. A page may be short although there are more."""
 
 
-class Event(_Shape):
+class Event(Shape):
     """One line of a run's history."""
 
     seq: int
@@ -171,18 +173,18 @@ class Event(_Shape):
     detail: str | None
 
 
-class EventPage(_Shape):
+class EventPage(Shape):
     events: list[Event]
     next_after: int | None
     """Give it as `after`; null where no more has happened yet."""
 
 
-class Cancelled(_Shape):
+class Cancelled(Shape):
     run_id: str
     status: RunState
 
 
-class Function(_Shape):
+class Function(Shape):
     """A registered task function."""
 
     name: str
@@ -194,11 +196,11 @@ class Function(_Shape):
     """Living pods that have it."""
 
 
-class FunctionList(_Shape):
+class FunctionList(Shape):
     tasks: list[Function]
 
 
-class Pod(_Shape):
+class Pod(Shape):
     pod_id: str
     host: str
     started_at: Instant
@@ -211,22 +213,22 @@ class Pod(_Shape):
     version: str
 
 
-class PodList(_Shape):
+class PodList(Shape):
     pods: list[Pod]
     limbo_repairs_total: int
 
 
-class Health(_Shape):
+class Health(Shape):
     status: Literal["ok"]
 
 
-class Ready(_Shape):
+class Ready(Shape):
     ready: bool
     reason: str
     detail: dict[str, JsonValue]
 
 
-class ProblemItem(_Shape):
+class ProblemItem(Shape):
     """One thing that is wrong, where, and what to do about it."""
 
     code: Annotated[str, Field(examples=["unknown-function"])]
@@ -236,7 +238,7 @@ class ProblemItem(_Shape):
     remedy: Annotated[str, Field(examples=['did you mean "task_a"?'])]
 
 
-class ProblemDocument(_Shape):
+class ProblemDocument(Shape):
     """RFC 9457 problem document; nothing was stored or changed."""
 
     type: Annotated[str, Field(examples=["urn:peerflow:problem:definition-invalid"])]

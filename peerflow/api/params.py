@@ -22,13 +22,14 @@ DEFAULT_PAGE: Final = 100
 LONGEST_CURSOR: Final = 512
 
 REMEDIES: Final[dict[str, str]] = {
-    "after": "give the sequence number of the last event seen, or 0",
+    "after": "give the sequence number of the last event seen, the next_after of a page, or 0",
     "created_after": "give an instant with its time zone, such as 2026-01-01T00:00:00Z (a + is written %2B in a URL)",
     "created_before": "give an instant with its time zone, such as 2026-01-01T00:00:00Z (a + is written %2B in a URL)",
     "cursor": "give the next_cursor of the page before, or none for the first page",
     "dry_run": "give true or false",
     "label": "give key=value",
     "limit": f"give a number from 1 to {LARGEST_PAGE}",
+    "unended": "give true or false",
     "name": "give a name of 1 to 256 characters",
 }
 
@@ -38,6 +39,9 @@ RunId = Annotated[
 TaskId = Annotated[str, Path(description="Id of the task within its run.", examples=["task_a"])]
 Limit = Annotated[int, Query(ge=1, le=LARGEST_PAGE, description="Items of one page.")]
 After = Annotated[int, Query(ge=0, le=2**53, description="Sequence number of the last event seen.")]
+AfterTask = Annotated[int, Query(ge=0, le=2**31, description="`next_after` of the page before.")]
+OneTask = Annotated[str | None, Query(max_length=400, description="Only the task with this id.")]
+Unended = Annotated[bool, Query(description="Only tasks that have not ended.")]
 Cursor = Annotated[str | None, Query(max_length=LONGEST_CURSOR, description="`next_cursor` of the page before.")]
 DryRun = Annotated[bool, Query(description="Only compile: nothing is stored, nothing starts.")]
 RunStatus = Annotated[RunState | None, Query(description="Only runs in this state.")]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from fastapi import APIRouter, Depends
 from starlette.responses import Response
 
 from engine.definition import WorkflowDefinition
-from peerflow.api.context import Api
+from peerflow.api.context import Api, ApiContext
 from peerflow.api.describe import answers
 from peerflow.api.json_answer import JsonAnswer, encode
 from peerflow.api.models import RunDetail, RunPage, WorkflowStatus
@@ -33,6 +34,7 @@ from peerflow.api.params import (
 from peerflow.api.problem import RequestRefused
 from peerflow.api.render import run_object, run_summary, small_definition
 from peerflow.api.task_pages import SLICE, read_page, start_of
+from storage.views import RunView
 
 STATUS_TASKS: Final = 10_000
 CURSOR: Final = "runs"
@@ -50,6 +52,12 @@ async def _open_list(api: Api) -> None:
         )
 
 
+async def _with_reason(api: ApiContext, run: RunView) -> RunView:
+    """A run of which nothing runs says why."""
+    reason = await api.store.why_nothing_runs(run)
+    return run if reason is None else replace(run, reason=reason)
+
+
 @router.get(
     "/workflow_status/{run_id}",
     responses=answers(WorkflowStatus, "The run and its tasks", 400, 404),
@@ -61,6 +69,7 @@ async def workflow_status(api: Api, run_id: RunId, cursor: Cursor = None) -> Res
     graph = await api.store.get_graph(run_id)
     # One moment for the run and its first tasks. Later slices are younger, so a run shown as finished never has an unfinished task.
     run, first = await api.store.get_run_and_tasks(run_id, start=start, count=SLICE)
+    run = await _with_reason(api, run)
     page = await read_page(api.store, run_id, total=run.total, start=start, limit=STATUS_TASKS, first=first)
     return JsonAnswer(page.close_answer(encode(run_object(run, graph))))
 
@@ -109,7 +118,7 @@ async def list_runs(
 )
 async def read_run(api: Api, run_id: RunId) -> Response:
     run_id = run_id_of(run_id)
-    run = await api.store.get_run(run_id)
+    run = await _with_reason(api, await api.store.get_run(run_id))
     graph = await api.store.get_graph(run_id)
     return JsonAnswer({**run_object(run, graph), "definition": small_definition(graph)})
 

@@ -90,12 +90,16 @@ def watch(
     client.connection.patience_seconds = PATIENCE_SECONDS
     client.connection.on_silence = view.silent
     running, waiting, failed = Window(TaskState.RUNNING), Window(TaskState.WAITING), Window(TaskState.FAILED, stays=False)
+    ready, stuck, changed = Window(TaskState.READY), list[Task](), True
     failures: dict[str, Task] = {}
     while True:
         asked_at = clock()
         if len(failures) < min(run.counts.get(TaskState.FAILED, 0), SHOWN_TASKS):
             failures |= {task.id: task for task in failed.look(client, run)}
-        view.show(Snapshot(run, running.look(client, run), waiting.look(client, run), list(failures.values())))
+        # Tasks that are ready run in a moment: only those of a run that stands still are worth a look.
+        if not changed or not run.counts.get(TaskState.READY, 0):
+            stuck = ready.look(client, run)
+        view.show(Snapshot(run, running.look(client, run), waiting.look(client, run), list(failures.values()), stuck))
         if run.finished:
             return run
         sleep(max(pause_seconds, PAUSE_PER_ROUND * (clock() - asked_at)))

@@ -1,4 +1,4 @@
-"""Progress on a terminal: one bar for the run, a row for each failed, waiting and running task, never more rows than the terminal has."""
+"""Progress on a terminal: one bar for the run, a row for each failed, stuck, waiting and running task, never more rows than it has."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from peerflow.client import ApiError, PodUnreachable
 
 # In the order in which they fill the bar; what is left of it is dim.
 BAR_STATES = (TaskState.SUCCEEDED, TaskState.FAILED, TaskState.SKIPPED, TaskState.CANCELLED, TaskState.RUNNING)
-# The bar, the counts, an empty line, a note and the shell's own line.
-OTHER_LINES = 5
+# The bar, the counts, why nothing runs, an empty line, a note and the shell's own line.
+OTHER_LINES = 6
 # Leaves half of a usual terminal for what is said of the task.
 LONGEST_NAME = 44
 FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
@@ -86,6 +86,8 @@ class LiveView:
         if snapshot is None:
             return Text("asking …", style="dim")
         parts: list[RenderableType] = [self._headline(snapshot), self._counts(snapshot)]
+        if snapshot.run.reason and not snapshot.run.finished:
+            parts.append(cell(snapshot.run.reason, 400, "yellow"))
         rows = list(task_rows(snapshot, max(1, self._console.height - OTHER_LINES), datetime.now(UTC)))
         if rows:
             parts.append(_grid(rows))
@@ -115,15 +117,19 @@ Row = tuple[Text, Text, Text]
 
 
 def task_rows(snapshot: Snapshot, room: int, now: datetime) -> Iterator[Row]:
-    """At most `room` rows: failures get up to a third, then waiting tasks up to a third of the rest, then what runs.
+    """At most `room` rows: failures get up to a third, then ready tasks that nobody can run and waiting tasks up to a third of the rest
+    each, then what runs.
 
     Running tasks that do not fit are told in groups, one row for each function.
     """
     failed = _some(snapshot.failed, snapshot.count(TaskState.FAILED), max(1, room // 3), TaskState.FAILED, now)
     room -= len(failed)
+    stuck = _some(snapshot.stuck, len(snapshot.stuck), max(1, room // 3) if room else 0, TaskState.READY, now)
+    room -= len(stuck)
     waiting = _some(snapshot.waiting, snapshot.count(TaskState.WAITING), max(1, room // 3) if room else 0, TaskState.WAITING, now)
     room -= len(waiting)
     yield from failed
+    yield from stuck
     yield from waiting
     running = snapshot.count(TaskState.RUNNING)
     if running <= room:
@@ -158,6 +164,8 @@ def _row(task: Task, now: datetime) -> Row:
     attempt = f"attempt {task.attempts} " if task.attempts > 1 else ""
     if task.status is TaskState.FAILED:
         return cell(name, LONGEST_NAME, style), Text(duration(task.duration_seconds)), last_word(task)
+    if task.status is TaskState.READY:
+        return cell(name, LONGEST_NAME, style), _age(task.ready_at, now), cell(task.reason, 200, "yellow")
     if task.status is TaskState.WAITING:
         return cell(name, LONGEST_NAME, style), _until(task.retry_at, now), cell(attempt + last_word(task).plain, style="yellow")
     return cell(name, LONGEST_NAME, style), _age(task.started_at, now), cell(attempt + (task.pod or ""), 60, "dim")

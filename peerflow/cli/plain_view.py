@@ -15,6 +15,9 @@ from peerflow.client import ApiError, PodUnreachable
 
 SHOWN = (TaskState.RUNNING, TaskState.WAITING, TaskState.READY, TaskState.FAILED, TaskState.SKIPPED, TaskState.CANCELLED)
 
+SHOWN_REASONS = 10
+"""Of tasks that nobody can run; `peerflow explain` shows all."""
+
 
 class PlainView:
     """Prints each state of the run that differs from the one before, and each failure once."""
@@ -23,6 +26,7 @@ class PlainView:
         self._console = console
         self._last = ""
         self._failures: set[str] = set()
+        self._reasons: set[str] = set()
         self._silent = False
 
     def __enter__(self) -> None: ...
@@ -42,6 +46,18 @@ class PlainView:
         if line != self._last:
             self._last = line
             self._print(line)
+        self._tell_reasons(snapshot)
+
+    def _tell_reasons(self, snapshot: Snapshot) -> None:
+        """Why nothing runs, and which tasks nobody can run: each once, until no task is ready."""
+        reasons = [snapshot.run.reason] if snapshot.run.reason and not snapshot.run.finished else []
+        reasons += [f"{task.id} is ready: {task.reason}" for task in snapshot.stuck[:SHOWN_REASONS]]
+        for reason in reasons:
+            if reason not in self._reasons:
+                self._reasons.add(reason)
+                self._print(clean(reason))
+        if not snapshot.count(TaskState.READY):
+            self._reasons.clear()
 
     def silent(self, error: PodUnreachable | ApiError) -> None:
         if not self._silent:

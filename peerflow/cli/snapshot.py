@@ -21,12 +21,19 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The run's counts, and of the tasks in three states those that fit a page each."""
+    """The run's counts, and of the tasks in four states those that fit a page each."""
 
     run: Run
     running: list[Task] = field(default_factory=list[Task])
     waiting: list[Task] = field(default_factory=list[Task])
     failed: list[Task] = field(default_factory=list[Task])
+    ready: list[Task] = field(default_factory=list[Task])
+    """Looked at only while nothing changes."""
+
+    @property
+    def stuck(self) -> list[Task]:
+        """Ready tasks that no living pod can run."""
+        return [task for task in self.ready if task.reason]
 
     def count(self, state: TaskState) -> int:
         return self.run.counts.get(state, 0)

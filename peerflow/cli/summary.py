@@ -51,4 +51,5 @@ def last_word(task: Task) -> Text:
         return cell(clean(error, 200) + again, style="red")
     if task.status is TaskState.SUCCEEDED:
         return cell(compact_json(task.result, 200))
-    return cell(task.reason, 200, "dim")
+    # A ready task has a reason only where something is wrong.
+    return cell(task.reason, 200, "yellow" if task.status is TaskState.READY else "dim")

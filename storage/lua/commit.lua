@@ -3,12 +3,13 @@
 -- `want` more tasks claimed. A commit by any claim but the task's current one changes nothing.
 -- USES prelude book flow returning claiming waking reply
 -- KEYS[1] prefix; built from it: all keys of claim, and run:<id>:edges hash (index -> finished predecessors),
---   run:<id>:attempts hash ("index:attempt" -> "failed started ended pod\nerror"), run:<id>:graph list, run:<id>:effects hash,
+--   run:<id>:attempts hash ("index:attempt" -> "failed started ended pod ready\nerror"), run:<id>:graph list, run:<id>:effects hash,
 --   audits zset, timers zset, idempotency:<digest> string, pods zset
 -- ARGV[1..5] operation id, pod, capabilities digest, want (0: no claim), lease TTL ms    ARGV[6] number of attempts, each 7 values:
 --   ref, outcome (succeeded failed retry sleep), delay ms (retry, sleep), error line for the event, payload (JSON),
 --   successors passed where more remain or '', edges of this call
--- RETURNS {"OK", {word, ...}, {claim, ...}, cascades 0|1, {"run state", ...} runs that ended} | {"UNREGISTERED", {word, ...}, {}, cascades}
+-- RETURNS {"OK", {word, ...}, {claim, ...}, cascades 0|1, {"run state", ...} runs that ended, lanes left} |
+--   {"UNREGISTERED", {word, ...}, {}, cascades, runs that ended, lanes left}
 --   word for each attempt: OK | STALE (not its claim any more) | TERMINAL (the run ended first)
 local op, pod, digest, want = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local first = repeated(pod, op)
@@ -34,7 +35,7 @@ local function settle(ref, outcome, delay, line, payload, passed, edges)
   end
   event(run, outcome, index, attempt, record.pod, detail)
   if outcome == 'retry' then
-    run.log[index .. ':' .. attempt] = table.concat({'failed', record.started, run.now, record.pod}, ' ') .. '\n' .. payload
+    run.log[index .. ':' .. attempt] = table.concat({'failed', record.started, run.now, record.pod, record.ready}, ' ') .. '\n' .. payload
     wait_until(run, index, record, 'retry', delay, payload, table.concat({index, flags, priority, lane}, ' '))
   elseif outcome == 'sleep' then
     wait_until(run, index, record, 'sleep', delay, payload, index .. ' ' .. flags)
@@ -67,4 +68,5 @@ end
 tell_everyone(stopped)
 local answer = {claims and 'OK' or 'UNREGISTERED', words, claims or {}, cascades, ended_runs}
 remember(pod, op, answer)
+answer[6] = #left
 return answer

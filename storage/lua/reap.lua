@@ -36,7 +36,7 @@ local function lose(ref, pod)
   if run.state ~= 'running' then return acknowledge(run, index, record) end
   record.lost = record.lost + 1
   if record.lost <= tonumber(ARGV[3]) then
-    run.log[index .. ':' .. record.attempt] = table.concat({'lost', record.started, run.now, pod}, ' ')
+    run.log[index .. ':' .. record.attempt] = table.concat({'lost', record.started, run.now, pod, record.ready}, ' ')
     put_back = put_back + 1
     return make_ready(run, index, flags, priority, lane, 'running', record)
   end

@@ -9,6 +9,7 @@ from typing import Any, cast
 from engine.errors import IdempotencyConflict, RunNotFound, TaskNotFound
 from engine.graph import Graph
 from engine.states import RunState, TaskState
+from storage.explained import Explained, TaskExplanation
 from storage.graphs import RunGraph
 from storage.store import Store
 from storage.views import AttemptView, Cancelled, Created, EffectView, EventView, FunctionView, NewRun, PodView, RunPage, RunView, TaskView
@@ -28,6 +29,10 @@ class CannedStore:
     attempts: list[AttemptView] = field(default_factory=list[AttemptView])
     effects: list[EffectView] = field(default_factory=list[EffectView])
     events: list[EventView] = field(default_factory=list[EventView])
+    explanations: list[TaskExplanation] = field(default_factory=list[TaskExplanation])
+    explain_arguments: tuple[int, int, bool] | None = None
+    next_start: int | None = None
+    stuck: str | None = None
     known_functions: dict[str, FunctionView] = field(default_factory=dict[str, FunctionView])
     known_pods: list[PodView] = field(default_factory=list[PodView])
     repairs: int = 0
@@ -97,6 +102,22 @@ class CannedStore:
         self._called("get_events")
         self._found(run_id)
         return [event for event in self.events if event.seq > after][:limit]
+
+    async def why_nothing_runs(self, run: RunView) -> str | None:
+        return self.stuck if run.counts[TaskState.READY] and not run.counts[TaskState.RUNNING] else None
+
+    async def explain(self, run_id: str, *, start: int = 0, count: int = 100, unended: bool = False) -> Explained:
+        self._called("explain")
+        self.explain_arguments = (start, count, unended)
+        return Explained(self._found(run_id)[0], CREATED_AT_MS + 312_000, self.explanations[start : start + count], self.next_start)
+
+    async def explain_task(self, run_id: str, task_id: str) -> Explained:
+        self._called("explain_task")
+        run = self._found(run_id)[0]
+        for task in self.explanations:
+            if task.id == task_id:
+                return Explained(run, CREATED_AT_MS + 312_000, [task], None)
+        raise TaskNotFound(run_id, task_id)
 
     async def list_runs(self, **arguments: Any) -> RunPage:
         self._called("list_runs")

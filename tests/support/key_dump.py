@@ -119,6 +119,8 @@ class Narrator:
             case _ if key.endswith(":events"):
                 base = created.get(key.split(":")[1], 0)
                 return {str(place): self._event(cast("bytes", line).decode(), base) for place, line in enumerate(value, 1)}
+            case _ if key.startswith("waits:"):
+                return {str(place): self._note(cast("bytes", line).decode()) for place, line in enumerate(value, 1)}
             case _ if key.startswith("inbox:"):
                 return {str(place): self.named(cast("bytes", line).decode()) for place, line in enumerate(value, 1)}
             case _:
@@ -160,11 +162,16 @@ class Narrator:
             words[3:7] = [self._token(words[3]), *(self._offset(word, base) for word in words[4:7])]
         if kind == "attempts":
             words[1:3] = [self._offset(word, base) for word in words[1:3]]
+            words[4:5] = [self._offset(word, base) for word in words[4:5]]
         return self.named(" ".join(words) + feed.replace("\n", " ") + payload)
 
     def _event(self, line: str, base: int) -> str:
         offset, rest = line.split(" ", 1)
         return f"{self._offset(offset, base)} {rest}"
+
+    def _note(self, line: str) -> str:
+        code, *instants = line.split(" ")
+        return " ".join([code, *(self.instant(int(instant)) for instant in instants)])
 
     def _offset(self, word: str, base: int) -> str:
         return word if word == "-" else self.instant(base + int(word))

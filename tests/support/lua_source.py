@@ -25,6 +25,8 @@ WRITES = frozenset(
         "INCR",
         "LPOP",
         "LPUSH",
+        "LSET",
+        "LTRIM",
         "PERSIST",
         "PEXPIRE",
         "RPUSH",

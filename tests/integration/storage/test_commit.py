@@ -121,7 +121,7 @@ async def test_a_failure_that_is_tried_again_waits_without_lease_and_is_logged(l
         {
             "run:R1": {"running": "1 → 0", "waiting": "0 → 1"},
             "run:R1:tasks": {"0": 'running 1 0 T t t - p1 op1.0 → waiting 1 0 T t t t+7000 p1 backoff {"type":"E"}'},
-            "run:R1:attempts": {"0:1": '+failed t t p1 {"type":"E"}'},
+            "run:R1:attempts": {"0:1": '+failed t t p1 t {"type":"E"}'},
             "run:R1:events": {"4": "+t retry 0 1 p1 E: no"},
             "timers": {"retry R1 0 - -3 default/task_a": "+t+7000"},
         },

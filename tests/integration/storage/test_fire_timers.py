@@ -32,7 +32,7 @@ async def test_a_retry_makes_its_task_ready_when_it_is_due(lab: Lab) -> None:
         "run:R1": run_row(2, waiting=1, started="t"),
         "run:R1:graph": numbered("a part of the definition"),
         "run:R1:events": numbered("t run_created", "t ready 0 - -", "t started 0 1 p1", "t retry 0 1 p1"),
-        "run:R1:attempts": {"0:1": 'failed t t p1 "payload"'},
+        "run:R1:attempts": {"0:1": 'failed t t p1 t "payload"'},
         "run:R1:tasks": {"0": 'waiting 1 0 T t t t+7000 p1 backoff "payload"'},
         "runs": {"R1": "t"},
         "audits": {"R1": "t"},

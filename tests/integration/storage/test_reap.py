@@ -64,7 +64,7 @@ async def test_an_orphan_becomes_ready_again_and_nothing_is_left_of_its_pod(lab:
         "reply:p2": {"value": f"-op1 [OK [] [({REF} 1 0 T t)] 0]", "(until)": "-t+600000"},
         "run:R1": {"running": "1 → 0", "ready": "0 → 1"},
         "run:R1:tasks": {"0": "running 1 0 T t t - p2 op1.0 → ready 1 1 T t - - - -"},
-        "run:R1:attempts": {"0:1": "+lost t t p2"},
+        "run:R1:attempts": {"0:1": "+lost t t p2 t"},
         "run:R1:events": {"4": "+t lost 0 1 p2", "5": "+t ready 0 - -"},
         "lanes": {"default/task_a": "+0 t"},
         "lane:default/task_a": {"R1 0 -": "+0 t"},

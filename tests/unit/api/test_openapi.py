@@ -46,6 +46,7 @@ async def test_every_route_says_what_it_answers_and_how_it_refuses(pod: Pod) -> 
         "/runs/{run_id}/cancel",
         "/runs/{run_id}/definition",
         "/runs/{run_id}/events",
+        "/runs/{run_id}/explain",
         "/runs/{run_id}/tasks",
         "/runs/{run_id}/tasks/{task_id}",
         "/tasks",

@@ -294,3 +294,12 @@ def test_stopped_watching_says_that_the_run_goes_on(cli: Cli, pods: FakePods) ->
     ended = cli("status", RUN_ID, "--wait")
     assert ended.status == 130
     assert f"the run goes on: peerflow status {RUN_ID} --wait" in ended.err
+
+
+def test_status_says_why_nothing_of_a_run_runs(cli: Cli, pods: FakePods) -> None:
+    pods.on(RUN, run_json(counts={"ready": 1, "pending": 2}, reason="nothing runs: no pod registers rare (task a)"))
+    pods.on(f"{RUN}/tasks", {"tasks": [task_json("a", "ready", task="rare", reason="no pod registers rare")], "next_cursor": None})
+    out = cli("status", RUN_ID).out
+    assert "  nothing runs: no pod registers rare (task a)\n" in out
+    [row] = [line for line in out.splitlines() if line.startswith("a ")]
+    assert row.endswith("no pod registers rare")

@@ -70,6 +70,16 @@ def test_failures_and_waits_have_their_reason_and_leave_room_for_what_runs() -> 
     assert rows[4].startswith("running-0")
 
 
+def test_ready_tasks_that_nobody_can_run_have_a_row_with_their_reason() -> None:
+    stuck = tasks_in("ready", 2, ready_at="2026-01-01T00:00:01Z", reason="no pod registers task_a")
+    snapshot = Snapshot(run_with(ready=3, running=1), tasks_in("running", 1), ready=[*stuck, *tasks_in("ready", 1)])
+    assert texts(snapshot, 9) == [
+        "ready-0  (task_a) | 4.00 s | no pod registers task_a",
+        "ready-1  (task_a) | 4.00 s | no pod registers task_a",
+        "running-0  (task_a) | 5.00 s | pod-1",
+    ]
+
+
 @given(st.integers(0, 300), st.integers(0, 300), st.integers(0, 300), st.integers(1, 40), st.lists(st.sampled_from("abcdefgh"), min_size=1))
 def test_rows_never_exceed_the_room(running: int, waiting: int, failed: int, room: int, functions: list[str]) -> None:
     shown = [
@@ -80,6 +90,7 @@ def test_rows_never_exceed_the_room(running: int, waiting: int, failed: int, roo
         shown,
         tasks_in("waiting", min(waiting, 50)),
         tasks_in("failed", min(failed, 50)),
+        tasks_in("ready", failed, reason="no pod registers x"),
     )
     assert len(list(task_rows(snapshot, room, NOW))) <= room
 
@@ -101,7 +112,8 @@ def test_picture_fits_the_terminal(encoding: str) -> None:
     terminal = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="backslashreplace")
     console = Console(file=terminal, force_terminal=True, width=80, height=12, legacy_windows=False)
     view = LiveView(console)
-    view.show(Snapshot(run_with(running=50, failed=50), tasks_in("running", 50), [], tasks_in("failed", 50)))
+    run = run_with(running=50, failed=50).model_copy(update={"reason": "nothing runs: no pod registers x (task a)"})
+    view.show(Snapshot(run, tasks_in("running", 50), [], tasks_in("failed", 50)))
     view.silent(PodUnreachable({"http://127.0.0.1:8000": "connection refused"}))
     lines = console.render_lines(view.render(), console.options)
     assert len(lines) <= 12
@@ -122,6 +134,29 @@ def test_plain_view_prints_changes_only_and_an_outage_once() -> None:
         "asking again: no pod answers at http://a (connection refused)",
         "a pod answers again",
         "1/3 done, 1 running",
+    ]
+
+
+def test_plain_view_says_why_nothing_runs_once_and_again_when_it_comes_back() -> None:
+    printed = io.StringIO()
+    view = PlainView(Console(file=printed, width=200))
+    stuck = run_with(ready=1, pending=2).model_copy(update={"reason": "nothing runs: no pod registers x (task a)"})
+    tasks = tasks_in("ready", 1, reason="no pod registers x")
+    for snapshot in (
+        Snapshot(stuck),
+        *[Snapshot(stuck, ready=tasks)] * 3,
+        Snapshot(run_with(running=1, pending=2)),
+        Snapshot(stuck, ready=tasks),
+    ):
+        view.show(snapshot)
+    assert [line[9:] for line in printed.getvalue().splitlines()] == [
+        "0/3 done, 1 ready",
+        "nothing runs: no pod registers x (task a)",
+        "ready-0 is ready: no pod registers x",
+        "0/3 done, 1 running",
+        "0/3 done, 1 ready",
+        "nothing runs: no pod registers x (task a)",
+        "ready-0 is ready: no pod registers x",
     ]
 
 
@@ -159,6 +194,22 @@ def test_watcher_backs_off_while_nothing_changes_and_hurries_when_something_does
     assert time.slept[-2] == 1.0
     assert time.slept[-1] == 0.2
     assert all("/tasks" not in request for request in pods.asked), "no task is asked for where the counts have none to show"
+
+
+def test_ready_tasks_are_asked_for_once_nothing_changes(pods: FakePods) -> None:
+    shown: list[list[str]] = []
+
+    class Seen(follow.NoView):
+        def show(self, snapshot: Snapshot) -> None:
+            shown.append([f"{task.id}: {task.reason}" for task in snapshot.stuck])
+
+    time = FakeTime()
+    client = Client("http://a.example:1", patience_seconds=0, clock=time.clock, sleep=time.sleep)
+    ready = run_json(counts={"ready": 2, "pending": 1})
+    pods.on(RUN, run_json(counts={"pending": 3}), *[ready] * 3, run_json("succeeded"))
+    pods.on(f"{RUN}/tasks", {"tasks": [task_json("a", "ready", reason="no pod registers x"), task_json("b", "ready")], "next_cursor": None})
+    assert follow.watch(client, RUN_ID, Seen(), clock=time.clock, sleep=time.sleep).succeeded
+    assert shown == [[], [], ["a: no pod registers x"], ["a: no pod registers x"], []]
 
 
 def test_window_stays_where_tasks_run_and_moves_on_when_they_have_ended(pods: FakePods) -> None:

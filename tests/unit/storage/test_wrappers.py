@@ -73,6 +73,7 @@ CALLS: dict[str, tuple[list[Any], Callable[[Partition], Awaitable[object]], int]
     "reap": (["OK", 0, 0, 100, 0], lambda partition: partition.reap(WHO, 3), 0),
     "begin_effect": (["OK", "new"], lambda partition: partition.begin_effect("op", REF, "charge", again=True), 0),
     "confirm_effect": (["OK"], lambda partition: partition.confirm_effect("op", REF, "charge", "1"), 0),
+    "note_waits": (["OK", 1], lambda partition: partition.backlog.note_waits([("default/f", "no_capable_pod", 5)], 60), 3),
     "release": (["OK", ["OK", "OK"]], lambda partition: partition.release(WHO, ["a", "b"], leave=True), 1),
 }
 
