@@ -191,3 +191,9 @@ def test_a_pod_that_is_down_takes_no_request(cluster: Cluster) -> None:
     pod.kill()
     with pytest.raises(PodGone, match="p1 killed"):
         cluster.submit(chain(1), through=pod)
+
+
+def test_a_task_that_no_pod_serves_is_told_as_ready(cluster: Cluster) -> None:
+    run_id = cluster.submit(alone("step", queue="nobodys"))
+    with pytest.raises(AssertionError, match=r"nothing will move it: 1 ready(.|\n)*nobodys/step"):
+        cluster.wait(run_id)
