@@ -41,6 +41,8 @@ if unheard > 0 and redis.call('ZCARD', T .. 'claims:' .. pod) > #kept then
 end
 local op, answer = without_claims(pod, unheard_ops)
 
+local made = lanes_made()
+write_book()
 if answer then remember(pod, op, answer) end
 redis.call('ZADD', T .. 'pods', now + ttl, pod)
 if ARGV[5] ~= '' then redis.call('SET', T .. 'capabilities:' .. ARGV[4], ARGV[5], 'PX', ttl * 12) end
@@ -56,5 +58,5 @@ for _, ref in ipairs(kept) do
   end
 end
 if unheard == 0 and #noted > 0 then redis.call('ZADD', T .. 'claims:' .. pod, 'XX', unpack(noted)) end
-write_and_wake()
+wake(made)
 return {word, lost, stop, revived, put_back, now}

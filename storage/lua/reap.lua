@@ -64,18 +64,21 @@ for _, pod in ipairs(dead) do
   if limit <= 0 then break end
 end
 
+local unread = 0
+for _, pod in ipairs(gone) do unread = unread + redis.call('LLEN', T .. 'inbox:' .. pod) end
+
+local made = lanes_made()
+write_book()
 -- A pod that was only frozen comes back and repeats its last call: the answer is kept, without what the pod has lost.
 for _, reply in ipairs(replies) do remember(reply[1], reply[2], reply[3]) end
 for _, pod in ipairs(ahead) do redis.call('ZADD', T .. 'pods', now + tonumber(ARGV[2]), pod) end
 for _, row in ipairs(later) do redis.call('ZADD', T .. 'pods', now + row[2], row[1]) end
-local unread = 0
-for _, pod in ipairs(gone) do unread = unread + redis.call('LLEN', T .. 'inbox:' .. pod) end
 for _, pod in ipairs(gone) do
   redis.call('ZREM', T .. 'pods', pod)
   redis.call('DEL', T .. 'pod:' .. pod, T .. 'claims:' .. pod, T .. 'inbox:' .. pod)
 end
 if #gone > 0 then stop_waiting(gone) end
-write_and_wake()
+wake(made)
 -- A wake-up that only the dead got is given to the living.
 if unread > 0 then wake(redis.call('ZRANGE', T .. 'lanes', 0, 63)) end
 tell_everyone(stopped)
