@@ -9,7 +9,7 @@ import pytest
 from tests.support.lab import Lab
 from tests.support.servers import Server
 
-pytest.register_assert_rewrite("tests.support.walk", "tests.support.run_model")
+pytest.register_assert_rewrite("tests.support.walk", "tests.support.places", "tests.support.run_model", "tests.support.store_model")
 
 
 @pytest.fixture
