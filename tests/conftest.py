@@ -13,7 +13,7 @@ from tests.support.embedded_machine import Machine
 from tests.support.key_leaks import KeyLeaks
 from tests.support.servers import EMBEDDED, IMAGES, Server, Servers
 
-pytest.register_assert_rewrite("tests.support.walk", "tests.support.run_model")
+pytest.register_assert_rewrite("tests.support.walk", "tests.support.places", "tests.support.run_model", "tests.support.store_model")
 
 # Containers are stopped at the end of the session and end by themselves after an hour; a helper container for that needs a registry.
 os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")

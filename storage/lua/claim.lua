@@ -10,8 +10,9 @@
 local op, pod, digest, want = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local first = repeated(pod, op)
 if first then return first end
-local claims, left = claim_ready(pod, digest, op, want, ARGV[5], {})
-if not claims then return {'UNREGISTERED'} end
+local capabilities = capabilities_of(pod, digest)
+if not capabilities then return {'UNREGISTERED'} end
+local claims, left = claim_ready(pod, capabilities, op, want, ARGV[5], {})
 wait_or_work(pod, digest, #claims < want)
 wake(left)
 local answer = {'OK', {}, claims, 0}

@@ -55,18 +55,18 @@ for i = 1, tonumber(ARGV[6]) do
   words[i] = settle(ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2]), ARGV[at + 3], ARGV[at + 4], ARGV[at + 5], ARGV[at + 6])
 end
 
-local claims, left = {}, {}
-if want > 0 then
+local capabilities, claims, left = want > 0 and capabilities_of(pod, digest), {}, {}
+if capabilities then
   local made = lanes_made()
   write_ready()
-  claims, left = claim_ready(pod, digest, op, want, ARGV[5], made)
-  if claims then wait_or_work(pod, digest, #claims < want) end
+  claims, left = claim_ready(pod, capabilities, op, want, ARGV[5], made)
+  wait_or_work(pod, digest, #claims < want)
   wake(left)
 else
   write_and_wake()
 end
 tell_everyone(stopped)
-local answer = {claims and 'OK' or 'UNREGISTERED', words, claims or {}, cascades, ended_runs}
+local answer = {(want == 0 or capabilities) and 'OK' or 'UNREGISTERED', words, claims, cascades, ended_runs}
 remember(pod, op, answer)
 answer[6] = #left
 return answer

@@ -39,7 +39,11 @@ if unheard > 0 and redis.call('ZCARD', T .. 'claims:' .. pod) > #kept then
     end
   end
 end
+local op, answer = without_claims(pod, unheard_ops)
 
+local made = lanes_made()
+write_book()
+if answer then remember(pod, op, answer) end
 redis.call('ZADD', T .. 'pods', now + ttl, pod)
 if ARGV[5] ~= '' then redis.call('SET', T .. 'capabilities:' .. ARGV[4], ARGV[5], 'PX', ttl * 12) end
 if ARGV[6] ~= '' then redis.call('SET', T .. 'pod:' .. pod, ARGV[6], 'PX', ttl * 12) end
@@ -54,6 +58,5 @@ for _, ref in ipairs(kept) do
   end
 end
 if unheard == 0 and #noted > 0 then redis.call('ZADD', T .. 'claims:' .. pod, 'XX', unpack(noted)) end
-for op in pairs(unheard_ops) do forget_claims(pod, op) end
-write_and_wake()
+wake(made)
 return {word, lost, stop, revived, put_back, now}

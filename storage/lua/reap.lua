@@ -1,6 +1,6 @@
 #!lua
 -- reap: tasks of a pod whose deadline has passed, and whose lease key is gone, are charged as lost and become ready again.
--- USES prelude book flow returning claiming waking
+-- USES prelude book flow returning claiming waking reply
 -- KEYS[1] prefix; built from it: pods zset, claims:<pod> zset, lease:<claim> string, pod:<pod> string, reply:<pod> string,
 --   inbox:<pod> list, run:<id> hash, run:<id>:tasks hash, run:<id>:attempts hash, run:<id>:events list, run:<id>:edges hash,
 --   run:<id>:graph list, run:<id>:effects hash, idempotency:<digest>, audits zset, timers zset, lane:<queue>/<function> zset,
@@ -27,10 +27,11 @@ end
 if mine < now then return {'GRACE'} end
 local limit, put_back, failed, stopped = tonumber(ARGV[4]), 0, 0, {}
 
-local function lose(ref, pod)
+local function lose(ref, pod, ops)
   local run, record = held(ref)
   drop_lease(ref, pod)
   if not record then return end
+  ops[string.sub(ref, 1, 30)] = true
   local _, _, index, flags, priority, lane = split(ref)
   event(run, 'lost', index, record.attempt, pod)
   if run.state ~= 'running' then return acknowledge(run, index, record) end
@@ -47,30 +48,37 @@ local function lose(ref, pod)
   if run.ended then stopped[#stopped + 1] = 'stop ' .. run.id else set_timer(now, 'edges ' .. run.id .. ' ' .. index .. ' 0') end
 end
 
-local gone, later = {}, {}
+local gone, later, replies = {}, {}, {}
 for _, pod in ipairs(dead) do
   local refs = redis.call('ZRANGE', T .. 'claims:' .. pod, 0, limit)
-  local longest, looked = 0, math.min(#refs, limit)
+  local longest, looked, ops = 0, math.min(#refs, limit), {}
   for i = 1, looked do
     local left = redis.call('PTTL', T .. 'lease:' .. string.sub(refs[i], 1, 32))
-    if left > 0 and left <= CAP then longest = math.max(longest, left) else lose(refs[i], pod) end
+    if left > 0 and left <= CAP then longest = math.max(longest, left) else lose(refs[i], pod, ops) end
   end
+  local op, answer = without_claims(pod, ops)
+  if answer then replies[#replies + 1] = {pod, op, answer} end
   if longest > 0 then later[#later + 1] = {pod, longest}
   elseif looked == #refs then gone[#gone + 1] = pod end
   limit = limit - looked
   if limit <= 0 then break end
 end
 
-for _, pod in ipairs(ahead) do redis.call('ZADD', T .. 'pods', now + tonumber(ARGV[2]), pod) end
-for _, row in ipairs(later) do redis.call('ZADD', T .. 'pods', now + row[2], row[1]) end
 local unread = 0
 for _, pod in ipairs(gone) do unread = unread + redis.call('LLEN', T .. 'inbox:' .. pod) end
+
+local made = lanes_made()
+write_book()
+-- A pod that was only frozen comes back and repeats its last call: the answer is kept, without what the pod has lost.
+for _, reply in ipairs(replies) do remember(reply[1], reply[2], reply[3]) end
+for _, pod in ipairs(ahead) do redis.call('ZADD', T .. 'pods', now + tonumber(ARGV[2]), pod) end
+for _, row in ipairs(later) do redis.call('ZADD', T .. 'pods', now + row[2], row[1]) end
 for _, pod in ipairs(gone) do
   redis.call('ZREM', T .. 'pods', pod)
-  redis.call('DEL', T .. 'pod:' .. pod, T .. 'claims:' .. pod, T .. 'reply:' .. pod, T .. 'inbox:' .. pod)
+  redis.call('DEL', T .. 'pod:' .. pod, T .. 'claims:' .. pod, T .. 'inbox:' .. pod)
 end
 if #gone > 0 then stop_waiting(gone) end
-write_and_wake()
+wake(made)
 -- A wake-up that only the dead got is given to the living.
 if unread > 0 then wake(redis.call('ZRANGE', T .. 'lanes', 0, 63)) end
 tell_everyone(stopped)

@@ -12,8 +12,10 @@ for i = 4, #ARGV do
   words[i - 3] = record and 'OK' or 'STALE'
   if record then give_back(run, record, ARGV[i], 'released') end
 end
+local made = lanes_made()
+write_book()
 redis.call('ZREM', T .. 'waiting:' .. ARGV[2], pod)
-write_and_wake()
+wake(made)
 if ARGV[3] == 'leave' and redis.call('ZCARD', T .. 'claims:' .. pod) == 0 then
   redis.call('ZREM', T .. 'pods', pod)
   redis.call('DEL', T .. 'pod:' .. pod, T .. 'reply:' .. pod, T .. 'inbox:' .. pod)

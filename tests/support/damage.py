@@ -12,13 +12,27 @@ from scheduler.auditor import Auditor
 from storage.partition import Claim
 from tests.support.bench import Recorder
 from tests.support.key_dump import Raw
-from tests.support.lab import Lab
+from tests.support.lab import Lab, dag
 from tests.support.lab_pod import LabPod
 
 BUDGET = 2
 """Successors that a commit tells; the rest are slices."""
 ROUNDS = 60
 INDEXES = ("lane:", "lanes", "claims:", "pods", "timers", "lease:", "audits")
+
+
+def random_document(source: random.Random) -> dict[str, Any]:
+    """A DAG of up to seven tasks."""
+    size = source.randint(1, 7)
+    tasks = {
+        f"t{number}": {
+            "depends_on": [f"t{before}" for before in range(number) if source.random() < 0.45],
+            "allow_failure": source.random() < 0.2,
+            "priority": source.choice([0, 0, 5]),
+        }
+        for number in range(size)
+    }
+    return dag(on_failure=source.choice(["continue", "continue", "stop"]), **tasks)
 
 
 def auditor_of(lab: Lab, pod: LabPod, published: Recorder | None = None) -> Auditor:

@@ -11,7 +11,7 @@ as it is, and so differs.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, cast
 
 import redis
@@ -22,32 +22,37 @@ Raw = dict[str, tuple[Value, int]]
 Shown = dict[str, dict[str, str]]
 """Key without prefix → field, member or place in a list → text; a string is at `value`. A key that goes away has `(until)`."""
 
-READERS: dict[bytes, tuple[str, tuple[str | int, ...]]] = {
-    b"string": ("GET", ()),
-    b"hash": ("HGETALL", ()),
-    b"list": ("LRANGE", (0, -1)),
-    b"zset": ("ZRANGE", (0, -1, "WITHSCORES")),
-}
+DUMP = """
+local rows = {}
+for i, key in ipairs(redis.call('KEYS', ARGV[1])) do
+  local kind, value = redis.call('TYPE', key).ok, nil
+  if kind == 'string' then value = redis.call('GET', key)
+  elseif kind == 'hash' then value = redis.call('HGETALL', key)
+  elseif kind == 'list' then value = redis.call('LRANGE', key, 0, -1)
+  else value = redis.call('ZRANGE', key, 0, -1, 'WITHSCORES') end
+  rows[i] = {key, kind, redis.call('PEXPIRETIME', key), value}
+end
+return rows
+"""
 UNPACK = "return cmsgpack.unpack(ARGV[1])"
 LANE_BITS = 4398046511104
 """A lane's score is (100 - priority) times this, plus ms."""
 
 
 def read_keys(client: redis.Redis, prefix: str) -> Raw:
-    """Everything below the prefix. `client` must not decode."""
-    names = sorted(cast("Iterable[bytes]", client.scan_iter(match=f"{prefix}*", count=1000)))
-    with client.pipeline(transaction=True) as pipeline:
-        for name in names:
-            pipeline.type(name)
-            pipeline.execute_command("PEXPIRETIME", name)
-        facts = pipeline.execute()
-        # A key that has expired since its name was read is not there.
-        there = [(name, kind, until) for name, kind, until in zip(names, facts[::2], facts[1::2], strict=True) if kind in READERS]
-        for name, kind, _ in there:
-            command, args = READERS[kind]
-            pipeline.execute_command(command, name, *args)
-        values = cast("list[Value]", pipeline.execute())
-    return {name.decode().removeprefix(prefix): (value, until) for (name, _, until), value in zip(there, values, strict=True)}
+    """Everything below the prefix, at one moment. `client` must not decode."""
+    rows = cast("list[tuple[bytes, bytes, int, Any]]", client.eval(DUMP, 0, f"{prefix}*"))
+    return {name.decode().removeprefix(prefix): (_value(kind, value), until) for name, kind, until, value in sorted(rows)}
+
+
+def _value(kind: bytes, value: Any) -> Value:
+    match kind:
+        case b"hash":
+            return dict(zip(value[::2], value[1::2], strict=True))
+        case b"zset":
+            return [(member, float(score)) for member, score in zip(value[::2], value[1::2], strict=True)]
+        case _:
+            return value
 
 
 def changes(before: Shown, after: Shown) -> Shown:

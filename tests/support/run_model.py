@@ -1,15 +1,20 @@
-"""What the scripts promise, as a small model in plain Python: no server, no counters, no clock."""
+"""What the scripts promise for one run, as a small model in plain Python: no server, no counters, no clock.
+
+It is the oracle of the random walks on real servers (`tests.support.walk`), and the transition function of the exhaustive search
+(`tests.support.protocol`).
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Hashable
+from dataclasses import dataclass, field, replace
 
-from storage.graphs import RunGraph
+from engine.graph import Graph
 
-ENDED = {"succeeded", "failed", "skipped"}
+ENDED = frozenset({"succeeded", "failed", "skipped"})
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class ModelTask:
     state: str = "pending"
     attempt: int = 0
@@ -22,116 +27,160 @@ class ModelTask:
 class RunModel:
     """One run. Every method is the effect of one script on it."""
 
-    graph: RunGraph
+    graph: Graph
     budget: int
     """Edges that the call which ends a task passes on itself."""
     state: str = "running"
     tasks: list[ModelTask] = field(default_factory=list[ModelTask])
-    told: dict[tuple[int, int], bool] = field(default_factory=dict[tuple[int, int], bool])
-    """(predecessor, task) that the task has heard of → whether the predecessor succeeded."""
-    slices: set[tuple[str, int]] = field(default_factory=set[tuple[str, int]])
+    queue: set[int] = field(default_factory=set[int])
+    """Tasks in the ready queue."""
+    timers: dict[int, str] = field(default_factory=dict[int, str])
+    """Task that waits → what for: `retry` or `sleep`."""
+    heard: list[tuple[tuple[int, bool], ...]] = field(default_factory=list[tuple[tuple[int, bool], ...]])
+    """For each task: predecessors that it has been told of, and whether they succeeded, in that order."""
+    slices: set[tuple[int, int]] = field(default_factory=set[tuple[int, int]])
     """(index, offset) of successors that are still to be told."""
+    swept: bool = False
 
     def __post_init__(self) -> None:
-        self.tasks = [ModelTask() for _ in self.graph.graph.tasks]
-        for root in self.graph.graph.roots:
-            self.tasks[root].state = "ready"
+        if not self.tasks:
+            self.tasks = [ModelTask() for _ in self.graph.tasks]
+            self.heard = [()] * len(self.tasks)
+            for root in self.graph.roots:
+                self._make_ready(root)
+
+    def copy(self) -> RunModel:
+        return type(self)(
+            self.graph, self.budget, self.state, self.tasks.copy(), self.queue.copy(), self.timers.copy(), self.heard.copy(),
+            self.slices.copy(), self.swept,
+        )  # fmt: skip
+
+    def key(self) -> Hashable:
+        """Equal for equal states."""
+        return (
+            self.state,
+            tuple((task.state, task.attempt, task.lost, task.claim) for task in self.tasks),
+            frozenset(self.queue),
+            frozenset(self.timers.items()),
+            tuple(self.heard),
+            frozenset(self.slices),
+        )
 
     @property
-    def ready(self) -> set[int]:
-        return {index for index, task in enumerate(self.tasks) if task.state == "ready"} if self.state == "running" else set()
+    def claimable(self) -> set[int]:
+        """What a pod gets if it asks: entries of an ended run, and of tasks that are not ready, are thrown away instead."""
+        return {index for index in self.queue if self.tasks[index].state == "ready"} if self.state == "running" else set()
 
-    def claimed(self, index: int, claim: str) -> None:
-        task = self.tasks[index]
-        assert index in self.ready
-        task.state, task.claim, task.attempt = "running", claim, task.attempt + 1
+    def holds(self, index: int, claim: str) -> bool:
+        """The fence: whether the claim is the task's current one."""
+        return self.tasks[index].claim == claim
+
+    def start(self, index: int, claim: str) -> None:
+        """A pod claims the task."""
+        assert index in self.claimable
+        self.queue.remove(index)
+        self._set(index, "running", attempt=self.tasks[index].attempt + 1, claim=claim)
 
     def commit(self, index: int, claim: str, outcome: str) -> str:
-        task = self.tasks[index]
-        if task.claim != claim:
+        if not self.holds(index, claim):
             return "STALE"
-        task.claim = None
         if self.state != "running":
-            task.state = "cancelled"
+            self._set(index, "cancelled")
             return "TERMINAL"
         if outcome in {"retry", "sleep"}:
-            task.state = "waiting"
+            self._set(index, "waiting")
+            self.timers[index] = outcome
         else:
             self._end(index, outcome, self.budget)
         return "OK"
 
     def give_back(self, index: int, claim: str) -> str:
-        """Released, or never heard of."""
-        task = self.tasks[index]
-        if task.claim != claim:
+        """Released, or never heard of: uncharged."""
+        if not self.holds(index, claim):
             return "STALE"
-        task.claim = None
         if self.state == "running":
-            task.state, task.attempt = "ready", task.attempt - 1
+            self._make_ready(index, attempt=self.tasks[index].attempt - 1)
         else:
-            task.state = "cancelled"
+            self._set(index, "cancelled")
         return "OK"
 
     def lose(self, index: int, max_lost: int) -> None:
-        task = self.tasks[index]
-        task.claim = None
+        """Its pod is judged dead."""
         if self.state != "running":
-            task.state = "cancelled"
+            self._set(index, "cancelled")
             return
-        task.lost += 1
-        task.state = "ready"
-        if task.lost > max_lost:
+        lost = self.tasks[index].lost + 1
+        if lost > max_lost:
+            self._set(index, "running", lost=lost)
             self._end(index, "failed", 0)
+        else:
+            self._make_ready(index, lost=lost)
 
-    def fire(self, index: int, kind: str) -> None:
+    def fire(self, index: int) -> None:
         """A retry or a sleep is over."""
+        kind = self.timers.pop(index)
         if self.state != "running":
             return
         if kind == "retry":
-            self.tasks[index].state = "ready"
+            self._make_ready(index)
         else:
             self._end(index, "succeeded", 0)
 
-    def pass_on(self, index: str, start: int, count: int) -> str:
+    def pass_on(self, index: int, start: int) -> str:
+        """A slice of `budget` successors."""
         if (index, start) not in self.slices:
             return "STALE"
         self.slices.remove((index, start))
         if self.state != "running":
             return "TERMINAL"
-        self._tell(int(index), start, count)
-        if start + count < len(self.graph.graph.successors[int(index)]):
-            self.slices.add((index, start + count))
+        self._tell(index, start, self.budget)
+        if start + self.budget < len(self.graph.successors[index]):
+            self.slices.add((index, start + self.budget))
         self._maybe_done()
         return "OK"
 
-    def cancel(self) -> None:
+    def cancel(self) -> str:
+        """Answers the run's state afterwards."""
         if self.state == "running":
             self.state = "cancelled"
+        return self.state
+
+    def sweep(self) -> bool:
+        """Takes an ended run's tasks out of the ready queue. Answers whether that was due still: it is once."""
+        due, self.swept = not self.swept and self.state != "running", True
+        self.queue.clear()
+        return due
+
+    def _set(self, index: int, state: str, *, attempt: int | None = None, lost: int | None = None, claim: str | None = None) -> None:
+        task = self.tasks[index]
+        self.tasks[index] = ModelTask(state, task.attempt if attempt is None else attempt, task.lost if lost is None else lost, claim)
+
+    def _make_ready(self, index: int, *, attempt: int | None = None, lost: int | None = None) -> None:
+        self._set(index, "ready", attempt=attempt, lost=lost)
+        self.queue.add(index)
 
     def _end(self, index: int, state: str, budget: int) -> None:
-        self.tasks[index].state = state
-        allowed = self.graph.graph.tasks[index].allow_failure
-        if state == "failed" and not allowed and self.graph.graph.on_failure == "stop":
+        self._set(index, state)
+        if state == "failed" and not self.graph.tasks[index].allow_failure and self.graph.on_failure == "stop":
             self.state = "failed"
             return
         self._tell(index, 0, budget)
-        if len(self.graph.graph.successors[index]) > budget or not budget:
-            self.slices.add((str(index), budget))
+        if len(self.graph.successors[index]) > budget or not budget:
+            self.slices.add((index, budget))
         self._maybe_done()
 
     def _tell(self, index: int, start: int, count: int) -> None:
         succeeded = self.tasks[index].state == "succeeded"
-        for after in self.graph.graph.successors[index][start : start + count]:
-            assert (index, after) not in self.told
-            self.told[index, after] = succeeded
-            heard = [good for (_, to), good in self.told.items() if to == after]
-            if not succeeded and heard.count(False) == 1:
-                self.tasks[after].state = "skipped"
-                self.slices.add((str(after), 0))
-            elif all(heard) and len(heard) == self.graph.graph.in_degree(after):
-                self.tasks[after].state = "ready"
+        for after in self.graph.successors[index][start : start + count]:
+            heard = self.heard[after] = (*self.heard[after], (index, succeeded))
+            failures = sum(not good for _, good in heard)
+            if not succeeded and failures == 1:
+                self.tasks[after] = replace(self.tasks[after], state="skipped")
+                self.slices.add((after, 0))
+            elif not failures and len(heard) == self.graph.in_degree(after):
+                self._make_ready(after)
 
     def _maybe_done(self) -> None:
         if all(task.state in ENDED for task in self.tasks):
-            hard = any(task.state == "failed" and not self.graph.graph.tasks[i].allow_failure for i, task in enumerate(self.tasks))
+            hard = any(task.state == "failed" and not self.graph.tasks[i].allow_failure for i, task in enumerate(self.tasks))
             self.state = "failed" if hard else "succeeded"

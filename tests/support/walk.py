@@ -1,278 +1,266 @@
-"""A random walk over all scripts: two pods, a few runs, and the model of what they may do; everything is compared after each step."""
+"""One step after another on a real server, each beside the model of it; everything is compared after each.
+
+A step is told what to do by numbers: which claim, which run, are taken round the end of what there is.
+"""
+
+# redis-py does not annotate its **kwargs.
+# pyright: reportUnknownMemberType=false
 
 from __future__ import annotations
 
-import random
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any, cast
 
-from storage.partition import Claim, Ended
-from tests.support.key_dump import Raw
+from engine.compile import compile_definition
+from engine.definition import WorkflowDefinition
+from storage.partition import Claim, Ended, Settled
 from tests.support.lab import Lab, dag
 from tests.support.lab_pod import LabPod
+from tests.support.places import Places
 from tests.support.run_model import RunModel
+from tests.support.store_model import Ref, StoreModel, Told
 
 BUDGET = 2
-MAX_LOST = 2
-COUNTED = ("ready", "running", "waiting", "succeeded", "failed", "skipped")
-FOLD = {
-    "ready": "ready", "started": "running", "succeeded": "succeeded", "failed": "failed", "skipped": "skipped", "retry": "waiting",
-    "sleep": "waiting", "cancelled": "cancelled", "released": "cancelled", "unheard": "cancelled", "lost": "cancelled",
-}  # fmt: skip
-"""Event → the task's state after it; what is given back is `cancelled` unless `ready` follows."""
+"""Edges that one call passes on."""
+MAX_LOST = 1
+TTL_MS = 60_000
+"""Longer than any walk takes: what runs out runs out because a step says so."""
+ALL_UNHEARD = 2**52
+"""An instant, in ms, before which all claims were made."""
 
 
-def random_document(source: random.Random) -> dict[str, Any]:
-    size = source.randint(1, 7)
+def ref_of(claim: Claim) -> Ref:
+    return Ref(claim.run_id, claim.index, claim.claim_id)
+
+
+def document(size: int, edges: int, allowed: int, *, stop: bool, priority: int) -> dict[str, Any]:
+    """A DAG of `size` tasks: a bit of `edges` for each pair of them, one of `allowed` for each whose failure is allowed.
+
+    Each has another priority, so that the order in which tasks are claimed does not depend on the millisecond in which they became
+    ready: the same steps lead to the same store.
+    """
+    pairs = [(before, after) for after in range(size) for before in range(after)]
     tasks = {
         f"t{number}": {
-            "depends_on": [f"t{before}" for before in range(number) if source.random() < 0.45],
-            "allow_failure": source.random() < 0.2,
-            "priority": source.choice([0, 0, 5]),
+            "depends_on": [f"t{before}" for bit, (before, after) in enumerate(pairs) if after == number and edges >> bit & 1],
+            "allow_failure": bool(allowed >> number & 1),
+            "priority": priority + number,
         }
         for number in range(size)
     }
-    return dag(on_failure=source.choice(["continue", "continue", "stop"]), **tasks)
+    return dag(on_failure="stop" if stop else "continue", **tasks)
+
+
+@dataclass
+class Doing:
+    """A pod, what it knows of its claims, and its last call."""
+
+    lab_pod: LabPod
+    heard: list[Claim] = field(default_factory=list[Claim])
+    """Claims that it lists; not all of them are current."""
+    last: tuple[str, list[tuple[Ref, str]], list[Ended], int] | None = None
+    """Operation id, ends (as the model and as the server have them), and how many tasks it wanted."""
 
 
 class Walk:
-    """`step` does one thing at random; `finish` brings every run to its end."""
+    """Two pods and a few runs."""
 
-    def __init__(self, lab: Lab, seed: int) -> None:
-        self.lab, self.random = lab, random.Random(seed)
-        self.pods = [lab.pod("p1"), lab.pod("p2")]
-        self.models: dict[str, RunModel] = {}
-        self.heard: dict[str, list[Claim]] = {pod.name: [] for pod in self.pods}
-        """Claims that each pod lists; not all of them are current."""
+    def __init__(self, lab: Lab, pods: Sequence[LabPod]) -> None:
+        self.lab, self.model = lab, StoreModel(MAX_LOST)
+        self.pods = [Doing(pod) for pod in pods]
         self.old: list[Claim] = []
+        """Claims that some pod held once."""
         self.tokens: dict[tuple[str, int], int] = {}
-        self.last: dict[str, tuple[str, list[Ended], int, Any]] = {}
         self.met: Counter[str] = Counter()
-        """How often each kind of step, and each answer, was met: a walk that never met one proves nothing about it."""
+        """How often each answer was met: steps that never met one prove nothing about it."""
+        for doing in self.pods:
+            doing.lab_pod.beat(say=True)
+            self.model.heartbeat(doing.lab_pod.name, ())
 
-    async def step(self) -> None:
-        pod = self.random.choice(self.pods)
-        steps = [self.claim] * 4 + [self.commit] * 6 + [self.fire] * 2 + [self.pass_on] * 3
-        steps += [self.create, self.repeat, self.release, self.go_silent, self.forget_a_reply, self.cancel, self.beat]
-        step = self.random.choice(steps)
-        self.met[step.__name__] += 1
-        await step(pod)
-        self.compare()
+    @property
+    def live(self) -> int:
+        """Runs that go on."""
+        return sum(run.state == "running" for run in self.model.runs.values())
 
-    async def create(self, pod: LabPod) -> None:
-        del pod
-        if sum(model.state == "running" for model in self.models.values()) < 4:
-            run_id = await self.lab.create(random_document(self.random))
-            self.models[run_id] = RunModel(self.lab.graphs[run_id], BUDGET)
+    def compare(self) -> None:
+        Places(self.lab.raw()).compare(self.model)
 
-    async def claim(self, pod: LabPod) -> None:
-        op, want = self.lab.op(), self.random.randint(1, 3)
-        claims = await pod.claim(want, op=op)
-        self._received(pod, claims, want)
-        if claims:
-            self.last[pod.name] = (op, [], want, claims)
+    async def create(self, size: int, edges: int, allowed: int, *, stop: bool) -> None:
+        given = document(size, edges, allowed, stop=stop, priority=10 * len(self.model.runs))
+        run_id = await self.lab.create(given)
+        self.model.runs[run_id] = RunModel(compile_definition(WorkflowDefinition.model_validate(given)), BUDGET)
 
-    async def commit(self, pod: LabPod) -> None:
-        known = self.heard[pod.name] + self.random.sample(self.old, min(2, len(self.old)))
-        chosen = self.random.sample(known, min(len(known), self.random.randint(1, 3)))
-        if not chosen:
+    async def claim(self, number: int, want: int, *, deaf: bool) -> None:
+        """`deaf`: the reply is lost."""
+        doing, op = self.pods[number], self.lab.op()
+        await self._claims(doing, op, [], [], want, deaf=deaf)
+
+    async def commit(self, number: int, picks: Sequence[tuple[int, str]], want: int, *, deaf: bool) -> None:
+        doing = self.pods[number]
+        known = doing.heard + self.old[-2:]
+        chosen = {known[pick % len(known)].claim_id: (known[pick % len(known)], outcome) for pick, outcome in picks if known}
+        ends = [doing.lab_pod.end(claim, outcome, "1", delay_ms=TTL_MS, budget=BUDGET) for claim, outcome in chosen.values()]
+        if ends:
+            await self._claims(doing, self.lab.op(), [(ref_of(claim), end) for claim, end in chosen.values()], ends, want, deaf=deaf)
+            self._forget(doing, [claim for claim, _ in chosen.values()])
+
+    async def _claims(self, doing: Doing, op: str, meant: list[tuple[Ref, str]], ends: list[Ended], want: int, *, deaf: bool) -> None:
+        """Claim or commit, of the server and of the model, and what follows for the pod."""
+        pod = doing.lab_pod
+        settled = await self._call(pod, op, ends, want)
+        new = tuple(ref_of(claim) for claim in settled.claims)
+
+        def choose(store: StoreModel) -> Sequence[Ref]:
+            ready = sum(len(run.claimable) for run in store.runs.values())
+            assert len(new) == min(want, ready)
+            return new
+
+        told = self.model.commit(pod.name, op, meant, choose) if ends else self.model.claim(pod.name, op, choose)
+        self._check(settled, told, registered=pod.name in self.model.pods or not want)
+        for claim in settled.claims:
+            assert claim.attempt == self.model.runs[claim.run_id].tasks[claim.index].attempt
+            assert claim.fencing_token > self.tokens.get((claim.run_id, claim.index), 0)
+            self.tokens[claim.run_id, claim.index] = claim.fencing_token
+        doing.last = (op, meant, ends, want) if told and (ends or told.claims) else None
+        if not deaf:
+            doing.heard += [claim for claim in settled.claims if claim not in doing.heard]
+
+    async def _call(self, pod: LabPod, op: str, ends: Sequence[Ended], want: int) -> Settled:
+        partition = self.lab.partition
+        return await (partition.commit(op, pod.who, ends, want) if ends else partition.claim(op, pod.who, want))
+
+    def _check(self, settled: Settled, told: Told | None, *, registered: bool) -> None:
+        if told is None:
+            assert not settled.registered
+            self.met["UNREGISTERED"] += 1
             return
-        ends = [
-            pod.end(claim, self.random.choice(["succeeded", "succeeded", "failed", "retry", "sleep"]), "1", delay_ms=60_000, budget=BUDGET)
-            for claim in chosen
-        ]
-        op, want = self.lab.op(), self.random.randint(0, 2)
-        expected = [self._model(claim).commit(claim.index, claim.claim_id, end.outcome) for claim, end in zip(chosen, ends, strict=True)]
-        settled = await pod.commit(*ends, want=want, op=op)
-        assert settled.words == expected
-        self.met.update(settled.words)
-        self._dropped(pod, chosen)
-        self._received(pod, settled.claims, want)
-        self.last[pod.name] = (op, ends, want, settled)
+        self.met.update(told.words)
+        assert (tuple(settled.words), tuple(map(ref_of, settled.claims))) == told
+        assert settled.registered == registered
 
-    async def repeat(self, pod: LabPod) -> None:
-        if pod.name in self.last:
-            op, ends, want, answer = self.last[pod.name]
-            with self.lab.unchanged():
-                assert answer == (await pod.commit(*ends, want=want, op=op) if ends else await pod.claim(want, op=op))
+    async def repeat(self, number: int) -> None:
+        doing = self.pods[number]
+        if doing.last is None:
+            return
+        op, _, ends, want = doing.last
+        with self.lab.unchanged():
+            settled = await self._call(doing.lab_pod, op, ends, want)
+        kept, told = self.model.replies[doing.lab_pod.name]
+        assert kept == op
+        assert (tuple(settled.words), tuple(map(ref_of, settled.claims))) == told
+        new = [claim for claim in settled.claims if claim not in doing.heard and claim not in self.old]
+        doing.heard += new
+        self.met["repeated"] += 1
+        self.met["repeated, unheard before"] += bool(new)
 
-    async def release(self, pod: LabPod) -> None:
-        known = self.heard[pod.name] + self.random.sample(self.old, min(1, len(self.old)))
-        chosen = self.random.sample(known, min(len(known), 2))
-        expected = [self._model(claim).give_back(claim.index, claim.claim_id) for claim in chosen]
-        assert await pod.release(*chosen) == expected
-        self._dropped(pod, chosen)
+    async def release(self, number: int, picks: Sequence[int]) -> None:
+        doing = self.pods[number]
+        known = doing.heard + self.old[-1:]
+        chosen = list({known[pick % len(known)].claim_id: known[pick % len(known)] for pick in picks if known}.values())
+        words = self.model.release(map(ref_of, chosen))
+        assert await doing.lab_pod.release(*chosen) == words
+        self.met.update(f"release {word}" for word in words)
+        self._forget(doing, chosen)
 
-    async def beat(self, pod: LabPod) -> None:
-        current = [claim for claim in self.heard[pod.name] if self._model(claim).tasks[claim.index].claim == claim.claim_id]
-        pulse = pod.beat(*self.heard[pod.name])
-        assert set(pulse.lost) == {claim.claim_id for claim in self.heard[pod.name]} - {claim.claim_id for claim in current}
-        assert set(pulse.stop) == {claim.claim_id for claim in current if self._model(claim).state != "running"}
-        self.met["lost claims"] += len(pulse.lost)
-        self.met["claims to stop"] += len(pulse.stop)
-        self._dropped(pod, [claim for claim in self.heard[pod.name] if claim.claim_id in pulse.lost])
+    async def beat(self, number: int, *, unheard: bool) -> None:
+        doing = self.pods[number]
+        pod = doing.lab_pod
+        known = self.model.pods.get(pod.name)
+        beat = self.model.heartbeat(pod.name, [ref_of(claim) for claim in doing.heard], unheard=unheard)
+        pulse = pod.beat(*doing.heard, unheard_before_ms=ALL_UNHEARD if unheard else 1)
+        assert pulse.standing == {None: "NEW", False: "GAP", True: "OK"}[known]
+        assert (pulse.lost, pulse.stop) == ([ref.claim for ref in beat.lost], [ref.claim for ref in beat.stop])
+        assert (pulse.revived, pulse.put_back) == (beat.revived, beat.put_back)
+        self._forget(doing, [claim for claim in doing.heard if claim.claim_id in pulse.lost])
+        self.met.update({pulse.standing: 1, "lost": len(beat.lost), "stop": len(beat.stop)})
+        self.met.update({"revived": beat.revived, "put back": beat.put_back})
 
-    async def forget_a_reply(self, pod: LabPod) -> None:
-        """The pod never heard of some of its claims."""
-        unheard = self.random.sample(self.heard[pod.name], min(len(self.heard[pod.name]), 1))
-        listed = [claim for claim in self.heard[pod.name] if claim not in unheard]
-        expected = [self._model(claim).give_back(claim.index, claim.claim_id) for claim in unheard]
-        pulse = pod.beat(*listed, unheard_before_ms=self.lab.now_ms() + 1)
-        assert pulse.put_back == expected.count("OK")
-        self._dropped(pod, unheard)
-        self.last.pop(pod.name, None)
+    async def lapse(self, number: int, keep: int) -> None:
+        """The pod's deadline runs out, and its leases but the last `keep`."""
+        pod = self.pods[number].lab_pod
+        if pod.name in self.model.pods:
+            kept = [ref.claim for ref in self._order(pod.name)][:keep]
+            self.lab.bury(pod)
+            for claim in kept:
+                if claim in self.model.leases:
+                    self.lab.client.set(self.lab.key(f"lease:{claim}"), pod.name, px=TTL_MS)
+            self.model.lapse(pod.name, kept)
 
-    async def go_silent(self, pod: LabPod) -> None:
-        """The pod's deadline and some of its leases run out; another judges it; later it beats again and learns."""
-        judge = next(other for other in self.pods if other is not pod)
-        judge.beat(*self.heard[judge.name])
-        self.lab.bury(pod)
-        kept = self.random.sample(self.heard[pod.name], min(len(self.heard[pod.name]), self.random.randint(0, 1)))
-        for claim in kept:
-            self.lab.client.set(self.lab.key(f"lease:{claim.claim_id}"), pod.name, px=10_000)
-        for claim in self.heard[pod.name]:
-            if claim not in kept and self._model(claim).tasks[claim.index].claim == claim.claim_id:
-                self._model(claim).lose(claim.index, MAX_LOST)
-                self.met["lost"] += 1
-        assert await judge.reap(max_lost=MAX_LOST) is not None
-        for claim in kept:
-            if self._model(claim).tasks[claim.index].claim != claim.claim_id:
-                self.lab.client.delete(self.lab.key(f"lease:{claim.claim_id}"))
-        self.compare()
-        pod.beat()
-        self.last.pop(pod.name, None)
+    async def reap(self, number: int) -> None:
+        pod = self.pods[number].lab_pod
+        order = {name: self._order(name) for name in self.model.pods}
+        lost = sum(task.lost for run in self.model.runs.values() for task in run.tasks)
+        told = self.model.reap(pod.name, lambda name: order[name])
+        answer = await pod.reap(max_lost=MAX_LOST)
+        assert (answer[:2] if answer else None) == told
+        self.met["GRACE" if told is None else "reaped"] += 1
+        self.met["charged"] += sum(task.lost for run in self.model.runs.values() for task in run.tasks) - lost
+        self.met["failed for good"] += told[1] if told else 0
 
-    async def fire(self, pod: LabPod) -> None:
+    async def die(self, number: int, keep: int) -> None:
+        """The pod goes silent, and the other one judges it; it may come back, and does not know."""
+        await self.beat(1 - number, unheard=False)
+        await self.lapse(number, keep)
+        await self.reap(1 - number)
+
+    async def fire(self, number: int) -> None:
         self.lab.bring_forward("retry", "sleep")
-        waiting = {
-            (run_id, index): (self.lab.record(run_id, index) or "").split()[8]
-            for run_id, model in self.models.items()
-            for index, task in enumerate(model.tasks)
-            if task.state == "waiting"
-        }
-        await pod.fire()
-        for (run_id, index), kind in waiting.items():
-            self.models[run_id].fire(index, "retry" if kind == "backoff" else kind)
+        await self.pods[number].lab_pod.fire()
+        for run in self.model.runs.values():
+            for index in sorted(run.timers):
+                self.met[f"fired {run.timers[index]}"] += 1
+                run.fire(index)
 
-    async def pass_on(self, pod: LabPod) -> None:
-        due = [(run_id, *slice_) for run_id, model in self.models.items() for slice_ in sorted(model.slices)]
+    async def pass_on(self, number: int, pick: int) -> None:
+        """Twice, as where two pods have the same slice in hand."""
+        due = [(run_id, *due) for run_id, run in self.model.runs.items() for due in sorted(run.slices)]
         if due:
-            run_id, index, start = self.random.choice(due)
-            expected = self.models[run_id].pass_on(index, start, BUDGET)
-            assert (await pod.pass_on(run_id, index, start, width=BUDGET))[0] == expected
-            assert (await pod.pass_on(run_id, index, start, width=BUDGET))[0] == "STALE"
-            self.met[f"slice {expected}"] += 1
+            run_id, index, start = due[pick % len(due)]
+            for _ in range(2):
+                word = self.model.pass_on(run_id, index, start)
+                assert (await self.pods[number].lab_pod.pass_on(run_id, str(index), start, width=BUDGET))[0] == word
+                self.met[f"slice {word}"] += 1
 
-    async def cancel(self, pod: LabPod) -> None:
-        del pod
-        live = [run_id for run_id, model in self.models.items() if model.state == "running"]
-        if live and self.random.random() < 0.4:
-            run_id = self.random.choice(live)
-            self.models[run_id].cancel()
+    async def cancel(self, pick: int) -> None:
+        live = [run_id for run_id, run in self.model.runs.items() if run.state == "running"]
+        if live:
+            run_id = live[pick % len(live)]
+            self.model.cancel(run_id)
             await self.lab.cancel(run_id)
             self.met["cancelled"] += 1
 
+    async def sweep(self, pick: int) -> None:
+        ended = [(run_id, run) for run_id, run in self.model.runs.items() if run.state != "running"]
+        run_id, run = ended[pick % len(ended)]
+        due = any(task.state == "ready" for task in run.tasks) and run.sweep()
+        size = len(run.tasks)
+        word = await self.lab.partition.sweep(run_id, 0, None, self.lab.graphs[run_id].entries(0, size))
+        assert word == ("OK" if due else "STALE")
+        self.met[f"sweep {word}"] += 1
+
     async def finish(self) -> None:
-        """Nothing goes wrong any more: every run ends."""
-        while any(model.state == "running" for model in self.models.values()):
-            for pod in self.pods:
-                await self.fire(pod)
-                while any(model.slices for model in self.models.values()):
-                    await self.pass_on(pod)
-                claims = self.heard[pod.name]
-                ends = [pod.end(claim, budget=BUDGET) for claim in claims]
-                for claim in claims:
-                    self._model(claim).commit(claim.index, claim.claim_id, "succeeded")
-                settled = await pod.commit(*ends, want=64)
-                self._dropped(pod, claims)
-                self._received(pod, settled.claims, 64)
-                self.compare()
+        """Nothing goes wrong any more: every run ends, and soon."""
+        for _ in range(100):
+            if all(run.state != "running" for run in self.model.runs.values()):
+                return
+            for number in range(2):
+                await self.beat(number, unheard=True)
+                await self.fire(number)
+                while any(run.slices for run in self.model.runs.values()):
+                    await self.pass_on(number, 0)
+                await self.commit(number, [(place, "succeeded") for place in range(len(self.pods[number].heard))], 64, deaf=False)
+                await self.claim(number, 64, deaf=False)
+            self.compare()
+        raise AssertionError("the runs do not end")
 
-    def _model(self, claim: Claim) -> RunModel:
-        return self.models[claim.run_id]
+    def _forget(self, doing: Doing, claims: Sequence[Claim]) -> None:
+        self.old = (self.old + [claim for claim in claims if claim not in self.old])[-20:]
+        doing.heard = [claim for claim in doing.heard if claim not in claims]
 
-    def _received(self, pod: LabPod, claims: list[Claim], want: int) -> None:
-        ready = sum(len(model.ready) for model in self.models.values())
-        assert len(claims) == min(want, ready)
-        for claim in claims:
-            self._model(claim).claimed(claim.index, claim.claim_id)
-            assert claim.attempt == self._model(claim).tasks[claim.index].attempt
-            assert claim.fencing_token > self.tokens.get((claim.run_id, claim.index), 0)
-            self.tokens[claim.run_id, claim.index] = claim.fencing_token
-        self.heard[pod.name] += claims
-
-    def _dropped(self, pod: LabPod, claims: list[Claim]) -> None:
-        self.old = (self.old + claims)[-20:]
-        self.heard[pod.name] = [claim for claim in self.heard[pod.name] if claim not in claims]
-
-    def compare(self) -> None:
-        """The store is what the model says, and every part of it agrees with every other."""
-        raw = self.lab.raw()
-        places = Places(raw)
-        for run_id, model in self.models.items():
-            places.compare(run_id, model)
-        places.compare_leases(self.models)
-
-
-class Places:
-    """Where the dump says that tasks are."""
-
-    def __init__(self, raw: Raw) -> None:
-        self.raw = raw
-        lanes = [member for key in raw if key.startswith("lane:") for member in self._members(key)]
-        assert len(lanes) == len(set(lanes))
-        self.lanes = {tuple(member.split()[:2]) for member in lanes}
-        self.timers, self.audits = self._members("timers"), self._members("audits")
-        self.claims = {
-            (ref.split()[1], ref.split()[2]): (key.removeprefix("claims:"), ref.split()[0])
-            for key in raw
-            if key.startswith("claims:")
-            for ref in self._members(key)
-        }
-
-    def _members(self, key: str) -> list[str]:
-        return [member.decode() for member, _ in cast("list[tuple[bytes, float]]", self.raw[key][0])] if key in self.raw else []
-
-    def _hash(self, key: str) -> dict[str, str]:
-        value = cast("dict[bytes, bytes]", self.raw[key][0]) if key in self.raw else {}
-        return {field.decode(): text.decode() for field, text in value.items()}
-
-    def compare(self, run_id: str, model: RunModel) -> None:
-        row, records = self._hash(f"run:{run_id}"), self._hash(f"run:{run_id}:tasks")
-        assert row["state"] == model.state
-        assert (run_id in self.audits) == (model.state == "running")
-        states: list[str] = []
-        for index, task in enumerate(model.tasks):
-            words = records.get(str(index), "pending 0 0 0 - - - - -").split("\n")[0].split(" ")
-            assert (words[0], int(words[1]), int(words[2])) == (task.state, task.attempt, task.lost), f"task {index}"
-            states.append(words[0])
-            if task.state == "running":
-                assert (words[7], words[8]) == self.claims[run_id, str(index)]
-            if model.state == "running":
-                assert ((run_id, str(index)) in self.lanes) == (task.state == "ready")
-                assert self._timers_of(run_id, index) == (1 if task.state == "waiting" else 0)
-        counted = Counter(states)
-        assert {state: int(row[state]) for state in COUNTED} == {state: counted[state] for state in COUNTED}
-        slices = {(text.split()[2], int(text.split()[3])) for text in self.timers if text.startswith(f"edges {run_id} ")}
-        assert slices == model.slices
-        assert self._folded(run_id, len(states)) == states
-        for suffix in ("", ":tasks", ":events", ":graph", ":edges", ":attempts", ":effects"):
-            if f"run:{run_id}{suffix}" in self.raw:
-                assert (self.raw[f"run:{run_id}{suffix}"][1] > 0) == (model.state != "running")
-
-    def _timers_of(self, run_id: str, index: int) -> int:
-        return sum(text.startswith((f"retry {run_id} {index} ", f"sleep {run_id} {index} ")) for text in self.timers)
-
-    def _folded(self, run_id: str, size: int) -> list[str]:
-        states = ["pending"] * size
-        for line in cast("list[bytes]", self.raw[f"run:{run_id}:events"][0]):
-            _, kind, *rest = line.decode().split(" ")
-            if not kind.startswith("run_") and kind != "repaired":
-                states[int(rest[0])] = FOLD[kind]
-        return states
-
-    def compare_leases(self, models: dict[str, RunModel]) -> None:
-        """Leases and the pods' lists hold exactly the current claims; a lease may have run out."""
-        current = {task.claim for model in models.values() for task in model.tasks if task.claim}
-        assert {claim for _, claim in self.claims.values()} == current
-        assert {key.removeprefix("lease:") for key in self.raw if key.startswith("lease:")} <= current
+    def _order(self, pod: str) -> list[Ref]:
+        """The pod's claims in the order in which a reaper looks at them."""
+        refs = cast("list[bytes]", self.lab.client.zrange(self.lab.keys.claims(pod), 0, -1))
+        words = [ref.decode().split(" ") for ref in refs]
+        return [Ref(run, int(index), claim) for claim, run, index, *_ in words]

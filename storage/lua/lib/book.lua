@@ -85,9 +85,21 @@ local function pairs_of(map)
   return list
 end
 
+-- Ends the run where nothing is left to do, and reads what its end needs: the last reading before all that is written.
+local function close(run)
+  if run.changed and run.state == 'running' and done(run) == run.total then
+    end_run(run, run.hard_failures > 0 and 'failed' or 'succeeded',
+            run.hard_failures > 0 and run.hard_failures .. ' task(s) failed' or nil)
+  end
+  if not run.ended then return end
+  event(run, 'run_' .. run.state, nil, nil, nil, run.reason)
+  ended_runs[#ended_runs + 1] = run.id .. ' ' .. run.state
+  local row = redis.call('HMGET', run.key, 'retention', 'idempotency')
+  run.retention, run.idempotency = tonumber(row[1]), row[2]
+end
+
 local function write_end(run)
-  local retention = tonumber(redis.call('HGET', run.key, 'retention'))
-  local idempotency = redis.call('HGET', run.key, 'idempotency')
+  local retention, idempotency = run.retention, run.idempotency
   for _, suffix in ipairs({'', ':tasks', ':edges', ':events', ':attempts', ':effects', ':graph'}) do
     redis.call('PEXPIRE', run.key .. suffix, retention)
   end
@@ -120,14 +132,6 @@ local function write_run(run)
   end
   if #kept > 0 then redis.call('HSET', run.key .. ':edges', unpack(kept)) end
   if #gone > 0 then redis.call('HDEL', run.key .. ':edges', unpack(gone)) end
-  if run.changed and run.state == 'running' and done(run) == run.total then
-    end_run(run, run.hard_failures > 0 and 'failed' or 'succeeded',
-            run.hard_failures > 0 and run.hard_failures .. ' task(s) failed' or nil)
-  end
-  if run.ended then
-    event(run, 'run_' .. run.state, nil, nil, nil, run.reason)
-    ended_runs[#ended_runs + 1] = run.id .. ' ' .. run.state
-  end
   local fields = (run.changed or run.ended) and counters(run) or {}
   if run.start then fields[#fields + 1] = 'started'; fields[#fields + 1] = run.started end
   if run.ended then
@@ -151,6 +155,7 @@ end
 -- Writes all that the book holds; the caller has finished reading and checking. What was read stays known: nobody else
 -- can change it while the script runs.
 local function write_book()
+  for _, run in pairs(runs) do close(run) end
   for _, run in pairs(runs) do write_run(run) end
   write_ready()
   if #old_timers > 0 then redis.call('ZREM', T .. 'timers', unpack(old_timers)) end

@@ -100,6 +100,7 @@ end
 
 local function collect(lanes, pod, op, want)
   local refs, claims, looked, opened = {}, {}, 0, 0
+  -- bound: each round opens a lane, OPEN at most, or looks at a task
   while #claims < want and looked < LOOK do
     local lane, bound = best_of(lanes, opened)
     if not lane or (lane == lanes[opened + 1] and opened == OPEN) then break end
@@ -107,6 +108,7 @@ local function collect(lanes, pod, op, want)
       opened = opened + 1
       advance(lane, want)
     end
+    -- bound: LOOK tasks
     while lane.head and lane.head <= bound and #claims < want and looked < LOOK do
       looked = looked + 1
       local entry = lane.rows[lane.at]
@@ -142,14 +144,13 @@ local function write_leases(refs, pod, ttl)
   redis.call('ZADD', T .. 'claims:' .. pod, unpack(scored))
 end
 
--- Claims up to `want` tasks; nil where the pod, or what it can do, is not known (any more): nobody would reap it. Answers the
--- lanes too that still hold tasks, this pod's first.
-local function claim_ready(pod, digest, op, want, ttl, made)
-  local capabilities = redis.call('ZSCORE', T .. 'pods', pod) and redis.call('GET', T .. 'capabilities:' .. digest)
-  if not capabilities then
-    write_book()
-    return nil, made
-  end
+-- What the pod can do; false where the pod, or what it can do, is not known (any more): nobody would reap what it claims.
+local function capabilities_of(pod, digest)
+  return redis.call('ZSCORE', T .. 'pods', pod) and redis.call('GET', T .. 'capabilities:' .. digest)
+end
+
+-- Claims up to `want` tasks, and writes the book. Answers the lanes too that still hold tasks, this pod's first.
+local function claim_ready(pod, capabilities, op, want, ttl, made)
   local lanes, others = open_lanes(capabilities, made)
   local refs, claims, opened = collect(lanes, pod, op, want)
   write_book()

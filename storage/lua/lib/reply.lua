@@ -10,10 +10,13 @@ local function remember(pod, op, answer)
   redis.call('SET', T .. 'reply:' .. pod, op .. cmsgpack.pack(answer), 'PX', 600000)
 end
 
--- Takes the claims out of the kept answer to `op`: they went back to the queue because the pod never heard of them.
-local function forget_claims(pod, op)
-  local answer = repeated(pod, op)
-  if not answer then return end
+-- The kept answer without its claims, where its operation is one of `ops`: they went back to the queue, so no repeated call may
+-- hand them out. Answers operation and answer for remember(), or nil.
+local function without_claims(pod, ops)
+  local kept = next(ops) and redis.call('GET', T .. 'reply:' .. pod)
+  local op = kept and string.sub(kept, 1, 30)
+  if not op or not ops[op] then return nil end
+  local answer = cmsgpack.unpack(string.sub(kept, 31))
   answer[3] = {}
-  remember(pod, op, answer)
+  return op, answer
 end

@@ -34,7 +34,8 @@ async def test_a_heartbeat_extends_the_deadline_and_the_leases(lab: Lab) -> None
     pod = lab.pod("p1")
     await lab.create(dag(a=""))
     claim = await pod.claim_one()
-    lab.client.pexpire(lab.key(f"lease:{claim.claim_id}"), 5_000)
+    with lab.moment():
+        lab.client.pexpire(lab.key(f"lease:{claim.claim_id}"), 5_000)
     lab.set_deadline(pod, 5_000)
     lab.narrator.distances.append(5_000)
     with lab.moment():

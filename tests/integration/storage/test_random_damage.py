@@ -12,9 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine.events import LimboRepaired
-from tests.support.damage import Drive, counts_agree, take
+from tests.support.damage import Drive, counts_agree, random_document, take
 from tests.support.lab import Lab
-from tests.support.walk import random_document
 
 quickly = settings(
     deadline=None, max_examples=80, derandomize=False, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]

@@ -61,7 +61,7 @@ async def test_an_orphan_becomes_ready_again_and_nothing_is_left_of_its_pod(lab:
         "pods": {"p2": "-?1"},
         "pod:p2": {"value": '-{"host":"h"}', "(until)": "-t+120000"},
         "claims:p2": {REF: "-t"},
-        "reply:p2": {"value": f"-op1 [OK [] [({REF} 1 0 T t)] 0]", "(until)": "-t+600000"},
+        "reply:p2": {"value": f"op1 [OK [] [({REF} 1 0 T t)] 0] → op1 [OK [] [] 0]"},
         "run:R1": {"running": "1 → 0", "ready": "0 → 1"},
         "run:R1:tasks": {"0": "running 1 0 T t t - p2 op1.0 → ready 1 1 T t - - - -"},
         "run:R1:attempts": {"0:1": "+lost t t p2 t"},
@@ -70,6 +70,33 @@ async def test_an_orphan_becomes_ready_again_and_nothing_is_left_of_its_pod(lab:
         "lane:default/task_a": {"R1 0 -": "+0 t"},
     }
     assert dead.beat().standing == "NEW"
+
+
+async def test_a_pod_that_comes_back_and_repeats_a_claim_gets_the_first_answer_without_what_it_lost(lab: Lab) -> None:
+    judge, frozen = lab.pod("p1"), lab.pod("p2")
+    await lab.create(dag(a=""))
+    op = lab.op()
+    assert len(await frozen.claim(op=op)) == 1
+    lab.bury(frozen)
+    assert (await judge.reap() or ())[:2] == (1, 0)
+    assert frozen.beat(say=True).standing == "NEW"
+    with lab.unchanged():
+        assert await frozen.claim(op=op) == []
+    assert len(await frozen.claim()) == 1
+
+
+async def test_a_pod_that_comes_back_and_repeats_a_commit_learns_that_it_was_accepted(lab: Lab) -> None:
+    judge, frozen = lab.pod("p1"), lab.pod("p2")
+    await lab.create(dag(a="", b="", c=""))
+    ends, op = [frozen.end(claim) for claim in await frozen.claim(2)], lab.op()
+    settled = await frozen.commit(*ends, want=1, op=op)
+    assert (settled.words, len(settled.claims)) == (["OK", "OK"], 1)
+    lab.bury(frozen)
+    assert (await judge.reap() or ())[:2] == (1, 0)
+    frozen.beat(say=True)
+    with lab.unchanged():
+        again = await frozen.commit(*ends, want=1, op=op)
+    assert (again.words, again.claims) == (["OK", "OK"], [])
 
 
 async def test_a_pod_is_reaped_once(lab: Lab) -> None:

@@ -12,9 +12,9 @@ from engine.compile import compile_definition
 from engine.definition import WorkflowDefinition
 from storage.graphs import RunGraph
 from storage.recount import COUNTED, Repairs, Survey, find_repairs, standing
+from tests.support.damage import random_document
 from tests.support.lab import dag
 from tests.support.run_model import RunModel
-from tests.support.walk import random_document
 
 LETTERS = {"pending": "p", "ready": "r", "running": "x", "waiting": "w", "succeeded": "s", "failed": "f", "skipped": "k"}
 
@@ -90,7 +90,7 @@ def test_a_task_without_predecessors_is_complete() -> None:
 def test_nothing_is_ever_found_in_a_run_of_the_model_that_has_no_slice_under_way(seed: int) -> None:
     source = random.Random(seed)
     graph = graph_of(random_document(source) | {"on_failure": "continue"})
-    model = RunModel(graph, budget=2)
+    model = RunModel(graph.graph, budget=2)
     looks = 0
     while model.state == "running":
         act(model, source)
@@ -104,16 +104,16 @@ def test_nothing_is_ever_found_in_a_run_of_the_model_that_has_no_slice_under_way
 def act(model: RunModel, source: random.Random) -> None:
     """One step of a pod."""
     if model.slices and source.random() < 0.7:
-        model.pass_on(*source.choice(sorted(model.slices)), 2)
+        model.pass_on(*source.choice(sorted(model.slices)))
         return
     index = source.randrange(len(model.tasks))
     match model.tasks[index].state:
         case "ready":
-            model.claimed(index, "claim")
+            model.start(index, "claim")
         case "running":
             model.commit(index, "claim", source.choice(["succeeded", "succeeded", "failed", "retry", "sleep"]))
         case "waiting":
-            model.fire(index, source.choice(["retry", "sleep"]))
+            model.fire(index)
         case _:
             pass
 
@@ -121,6 +121,6 @@ def act(model: RunModel, source: random.Random) -> None:
 def edge_counts(model: RunModel) -> dict[int, int]:
     """As the scripts keep them: for tasks with several predecessors of which some have ended and some have not."""
     counts: dict[int, int] = {}
-    for (_, to), succeeded in model.told.items():
-        counts[to] = counts.get(to, 0) + (1 if succeeded else 131_073)
-    return {to: count for to, count in counts.items() if 0 < count % 131_072 < model.graph.graph.in_degree(to)}
+    for to, heard in enumerate(model.heard):
+        counts[to] = sum(1 if succeeded else 131_073 for _, succeeded in heard)
+    return {to: count for to, count in counts.items() if 0 < count % 131_072 < model.graph.in_degree(to)}
