@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- begin_effect: an attempt is about to act on the outside world under a name, and every later attempt will know.
--- USES prelude book returning noting
+-- USES prelude book holding noting
 -- KEYS[1] prefix; built from it: run:<id> hash, run:<id>:tasks hash (read), run:<id>:events list, run:<id>:effects hash
 --   ("index:name" -> "sent|confirmed attempt claim op times", then "\n" and the result once it is confirmed; "index" -> the names of
 --   the task's effects in order)
@@ -23,7 +23,7 @@ if not effect and count_names(names) >= tonumber(ARGV[4]) then return {'FULL'} e
 local times = effect and effect.times + 1 or 1
 -- Once for each attempt: code that begins again and again must not fill the run's history.
 if not effect or effect.claim ~= claim then event(run, 'effect_sent', index, record.attempt, record.pod, name) end
+write_book()
 redis.call('HSET', run.key .. ':effects', index .. ':' .. name, note_of('sent', record.attempt, claim, op, times),
            index, effect and names or with_name(names, name))
-write_book()
 return {'OK', times == 1 and 'new' or 'unknown'}

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- commit: running -> succeeded | failed | waiting for a batch of ended attempts, their successors decided, and up to
 -- `want` more tasks claimed. A commit by any claim but the task's current one changes nothing.
--- USES prelude book flow returning claiming waking reply
+-- USES prelude book flow holding returning claiming waking reply
 -- KEYS[1] prefix; built from it: all keys of claim, and run:<id>:edges hash (index -> finished predecessors),
 --   run:<id>:attempts hash ("index:attempt" -> "failed started ended pod ready\nerror"), run:<id>:graph list, run:<id>:effects hash,
 --   audits zset, timers zset, idempotency:<digest> string, pods zset

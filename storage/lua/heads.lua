@@ -21,8 +21,9 @@ for i, index in ipairs(indices) do
   local row = {head, edges[i] and digits(tonumber(edges[i]) % 131072) or ''}
   local attempts = tonumber(string.match(head, '^%S+ (%S+)') or 0)
   local names = {}
-  for attempt = math.max(1, attempts - tonumber(ARGV[3]) + 1), math.min(attempts, attempts * tonumber(ARGV[3])) do
-    if left > 0 then names[#names + 1] = index .. ':' .. attempt end
+  local told = math.min(attempts, tonumber(ARGV[3]))
+  for place = 1, told do
+    if left > 0 then names[#names + 1] = index .. ':' .. attempts - told + place end
     left = left - 1
   end
   if #names > 0 then

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- heartbeat: a living pod keeps what it holds, gets back leases that ran out while Redis was away, and learns what it lost.
--- USES prelude book flow returning claiming waking reply
+-- USES prelude book flow holding returning claiming waking reply
 -- KEYS[1] prefix; built from it: pods zset (pod -> deadline ms), pod:<pod> string (description), capabilities:<digest> string,
 --   lease:<claim> string, claims:<pod> zset, reply:<pod> string, run:<id> hash, run:<id>:tasks hash, run:<id>:events list,
 --   lane:<queue>/<function> zset, lanes zset, waiting zset, waiting:<digest> zset, inbox:<pod> list

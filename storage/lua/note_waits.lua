@@ -7,7 +7,7 @@
 -- RETURNS {"OK", new intervals}
 -- Pods look once a second: what was noted last SLACK before this wait began has gone on until now.
 local SLACK, KEPT = 2500, 100
-local lines, added = {}, 0
+local notes, added = {}, 0
 for i = 1, math.min(64, tonumber(ARGV[2])) do
   local at = 3 * i
   local key, code, since = T .. 'waits:' .. ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])
@@ -15,16 +15,16 @@ for i = 1, math.min(64, tonumber(ARGV[2])) do
   local was, from, to = string.match(last, '^(%S+) (%S+) (%S+)')
   to = tonumber(to or 0)
   if was == code and since <= to + SLACK then
-    lines[i] = {key, true, code .. ' ' .. from .. ' ' .. digits(math.max(now, to))}
+    notes[i] = {key = key, goes_on = true, text = code .. ' ' .. from .. ' ' .. digits(math.max(now, to))}
   else
     local start = math.max(math.min(since, now), to)
-    lines[i] = {key, false, code .. ' ' .. digits(start) .. ' ' .. digits(math.max(now, start))}
+    notes[i] = {key = key, text = code .. ' ' .. digits(start) .. ' ' .. digits(math.max(now, start))}
     added = added + 1
   end
 end
-for _, line in ipairs(lines) do
-  if line[2] then redis.call('LSET', line[1], -1, line[3]) else redis.call('RPUSH', line[1], line[3]) end
-  redis.call('LTRIM', line[1], -KEPT, -1)
-  redis.call('PEXPIRE', line[1], ARGV[1])
+for _, note in ipairs(notes) do
+  if note.goes_on then redis.call('LSET', note.key, -1, note.text) else redis.call('RPUSH', note.key, note.text) end
+  redis.call('LTRIM', note.key, -KEPT, -1)
+  redis.call('PEXPIRE', note.key, ARGV[1])
 end
 return {'OK', added}

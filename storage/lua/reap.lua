@@ -1,6 +1,6 @@
 #!lua
 -- reap: tasks of a pod whose deadline has passed, and whose lease key is gone, are charged as lost and become ready again.
--- USES prelude book flow returning claiming waking reply
+-- USES prelude book flow holding returning claiming waking reply
 -- KEYS[1] prefix; built from it: pods zset, claims:<pod> zset, lease:<claim> string, pod:<pod> string, reply:<pod> string,
 --   inbox:<pod> list, run:<id> hash, run:<id>:tasks hash, run:<id>:attempts hash, run:<id>:events list, run:<id>:edges hash,
 --   run:<id>:graph list, run:<id>:effects hash, idempotency:<digest>, audits zset, timers zset, lane:<queue>/<function> zset,

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- release: running -> ready at once and uncharged, for claims that a pod gives back; leaving, it also signs off.
--- USES prelude book flow returning claiming waking
+-- USES prelude book flow holding returning claiming waking
 -- KEYS[1] prefix; built from it: run:<id> hash, run:<id>:tasks hash, run:<id>:events list, lease:<claim> string, claims:<pod> zset,
 --   lane:<queue>/<function> zset, lanes zset, waiting zset, waiting:<digest> zset, capabilities:<digest>, inbox:<pod> list,
 --   pods zset, pod:<pod> string, reply:<pod> string

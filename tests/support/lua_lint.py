@@ -22,7 +22,7 @@ MEMBERS = {
 }
 """What scripts may use; everything else is random, unbounded, loses digits, or is not there on every server."""
 ANY_TYPE = frozenset({"DEL", "EXISTS", "PERSIST", "PEXPIRE", "PTTL"})
-OBJECTS = {"run.key": "run:<>", "lane.key": "lane:<>"}
+OBJECTS = {"run.key": "run:<>", "lane.key": "lane:<>", "note.key": "waits:<>"}
 """Fields that hold keys."""
 RANGES = {"ZRANGE": 3, "ZREVRANGE": 3, "LRANGE": 3, "ZPOPMAX": 2, "ZPOPMIN": 2}
 """Reads of many members → the argument that says where they end."""

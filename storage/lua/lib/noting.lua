@@ -10,4 +10,7 @@ local function note_of(state, attempt, claim, op, times) return table.concat({st
 
 local function with_name(names, name) return names == '' and name or names .. ' ' .. name end
 
-local function count_names(names) return select(2, string.gsub(names, '%S+', '')) end
+local function count_names(names)
+  local _, count = string.gsub(names, '%S+', '')
+  return count
+end

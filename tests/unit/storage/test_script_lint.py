@@ -20,7 +20,7 @@ TOLD = {"tell_everyone: ZRANGE"}
 # Waking comes last, and no run depends on it: a pod that is not told looks for itself.
 LATE: dict[str, tuple[set[str], str]] = {
     "create_run": (
-        WAKING | TOLD | {"open_run: HMGET", "load_edges: HMGET", "close: HMGET"},
+        WAKING | TOLD | {"open_run: HMGET", "load_edges: HMGET", "record_of: HGET", "close: HMGET"},
         "reads what it has just written; its first tasks have no counters, and it ends nothing",
     ),
     "stage_run": (set(), ""),
@@ -38,7 +38,14 @@ LATE: dict[str, tuple[set[str], str]] = {
     "reap": (WAKING | TOLD | {"stop_waiting: ZREVRANGE", "body: ZRANGE"}, "wakes pods, and says when to look again"),
     "release": (WAKING | {"body: ZCARD"}, "a pod that leaves signs off where nothing is left in its list"),
     "fire_timers": (WAKING | {"body: ZRANGE"}, "says when the next timer is due, which it may have set itself"),
+    "audit": ({"body: ZRANGE"}, "says when the next run is to be looked at, which it may have put off itself"),
+    "restore": (WAKING, ""),
+    "repair": (WAKING | TOLD, ""),
     "cancel": (TOLD, ""),
+    "begin_effect": (set(), ""),
+    "confirm_effect": (set(), ""),
+    "heads": (set(), ""),
+    "note_waits": (set(), ""),
 }
 """Script → what it may read after its first write, and why nothing is left half made if that fails: all of it reads keys whose type is
 known, and what is read decides about nothing that was written."""
