@@ -57,6 +57,21 @@ def test_s2_a_result_is_accepted_while_nobody_holds_the_task() -> None:
     assert found(run, live=True) == {"S2"}
 
 
+@pytest.mark.parametrize(("why", "end"), [("released", TaskState.FAILED), ("lost", TaskState.SUCCEEDED)])
+def test_s2_a_claim_that_was_given_back_ends_with_a_result(why: str, end: TaskState) -> None:
+    run = FakeRun(dag(a="", b=""))
+    run.claim("a")
+    if why == "lost":
+        run.lose("a")
+    else:
+        run.give_back("a")
+    run.events.pop()
+    run.emit(f"task_{end}", "a")
+    run.tasks["a"].state = end
+    run.tasks["a"].log.clear()
+    assert found(run, live=True) == {"S2"}
+
+
 def test_s2_a_backoff_ends_as_if_it_were_a_sleep() -> None:
     run = FakeRun(dag(a=RETRIED))
     run.claim("a")

@@ -47,6 +47,7 @@ def test_s16_a_sleep_ends_too_early() -> None:
     assert wakes_after(5_000, SLEEP) == set()
     assert wakes_after(4_999, SLEEP) == {"S16"}
     assert wakes_after(0, {"task": "echo"}) == set()
+    assert wakes_after(0, {"task": "echo", "args": {"seconds": 5}}) == set(), "what a user's function does with its seconds is not known"
 
 
 def test_s16_a_retry_fires_twice() -> None:

@@ -36,9 +36,10 @@ def test_the_time_from_a_loss_to_the_next_claim_is_told_for_each_lost_attempt() 
 
 
 def test_the_time_from_a_kill_counts_for_what_the_pod_held_then_and_did_not_finish() -> None:
-    run = FakeRun(dag(lost="", released="", done="", others="", later=""))
-    for task_id in ("lost", "released", "done"):
+    run = FakeRun(dag(lost="", released="", done="", others="", later="", retried={"retry": {"max_attempts": 3}}))
+    for task_id in ("retried", "lost", "released", "done"):
         run.claim(task_id, "p1")
+    run.retry("retried")
     run.claim("others", "p2")
     killed_at_ms = run.now_ms
     run.succeed("done")
@@ -51,6 +52,10 @@ def test_the_time_from_a_kill_counts_for_what_the_pod_held_then_and_did_not_fini
     run.claim("later", "p1")
     run.lose("later")
     run.claim("later", "p2")
+    for _ in range(2):
+        run.fire("retried")
+        run.claim("retried", "p2")
+        run.retry("retried")
     found = since_killed([run.record()], "p1", killed_at_ms)
     assert [(recovery.task_id, recovery.seconds) for recovery in found] == [("lost", 2.05), ("released", 2.06)]
 
