@@ -6,13 +6,14 @@ One TaskGroup owns all loops; the heartbeat is a thread (see `scheduler.heart`).
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import os
 import re
 import socket
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Protocol
@@ -82,6 +83,11 @@ def capabilities_of(queues: Sequence[str], functions: Sequence[str]) -> tuple[st
     """The string in which scripts look a pod's queues and functions up, and its digest."""
     text = " " + " ".join([*(f"q:{queue}" for queue in sorted(queues)), *(f"f:{name}" for name in sorted(functions))]) + " "
     return text, sha256(text.encode()).hexdigest()[:16]
+
+
+async def _repeated(call: Callable[[], Awaitable[object]]) -> None:
+    """Repeats it until storage answers; the caller sets the limit."""
+    await until_answered(call)
 
 
 class Pod:
@@ -225,13 +231,13 @@ class Pod:
         self._publisher.publish(PodStopped(pod_id=self.who.pod_id, released=released))
 
     async def _give_back(self, left: list[Held]) -> int:
-        """Releases claims; where storage is away their leases run out by themselves, and another pod takes over."""
+        """Releases claims, again where the call was lost; where storage is away their leases run out, and another pod takes over."""
         released = 0
         for number, claimer in enumerate(self._claimers):
             claimer.drain()
             mine = [held for held in left if held.partition == number]
             try:
-                await asyncio.wait_for(claimer.give_back(mine, "the pod stops"), LEAVE_SECONDS)
+                await asyncio.wait_for(_repeated(functools.partial(claimer.give_back, mine, "the pod stops")), LEAVE_SECONDS)
                 released += len(mine)
             except (StorageError, TimeoutError):
                 continue
@@ -240,7 +246,7 @@ class Pod:
     async def _sign_off(self) -> None:
         for partition in self._store.partitions:
             try:
-                await asyncio.wait_for(partition.release(self.who, [], leave=True), LEAVE_SECONDS)
+                await asyncio.wait_for(_repeated(functools.partial(partition.release, self.who, [], leave=True)), LEAVE_SECONDS)
             except (StorageError, TimeoutError):
                 return
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import signal
@@ -85,6 +86,15 @@ class PodProcess:
     def pod_id(self) -> str:
         return cast("str", self.get("/readyz")["detail"]["pod_id"])
 
+    def logged(self, event: str) -> list[dict[str, Any]]:
+        """The pod's log lines of that kind, so far."""
+        lines = [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{") and line.endswith("}")]
+        return [line for line in lines if line.get("event") == event]
+
+    @property
+    def alive(self) -> bool:
+        return self.process.poll() is None
+
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()
@@ -128,11 +138,17 @@ class Cluster:
         self.pods: list[PodProcess] = []
         self._exits = ExitStack()
 
-    def start(self, count: int) -> list[PodProcess]:
-        started = [PodProcess(self.folder, len(self.pods) + number, self.environment, self._tasks) for number in range(count)]
-        for pod in started:
-            self.pods.append(pod)
-            self._exits.callback(pod.close)
+    def launch(self, *, tasks: str | None = None, **settings: str) -> PodProcess:
+        """Starts a pod and does not wait for it; `tasks` and settings replace the cluster's own."""
+        environment = {**self.environment, **{f"PEERFLOW_{name.upper()}": value for name, value in settings.items()}}
+        pod = PodProcess(self.folder, len(self.pods), environment, tasks or self._tasks)
+        self.pods.append(pod)
+        self._exits.callback(pod.close)
+        return pod
+
+    def start(self, count: int, **settings: str) -> list[PodProcess]:
+        """Starts pods and waits until they are ready."""
+        started = [self.launch(**settings) for _ in range(count)]
         for pod in started:
             pod.wait_until_ready()
         return started
