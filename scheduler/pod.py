@@ -13,14 +13,14 @@ import re
 import socket
 import time
 import traceback
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Protocol
 
 from pydantic import JsonValue
 
-from engine.errors import StorageError
+from engine.errors import ConfigError, StorageError
 from engine.events import AttemptFinished, LoopFailed, PodDraining, PodStopped, Publisher, RunFinished
 from engine.outcome import Failed, Outcome, Sleeping
 from engine.states import RunState
@@ -103,7 +103,7 @@ class Pod:
         self._started_at_ms = time.time_ns() // 1_000_000
         self._draining = False
         self._loops: asyncio.Task[None] | None = None
-        self._releasing: set[asyncio.Task[None]] = set()
+        self._beside: set[asyncio.Task[None]] = set()
         self._clock: Callable[[], float] = time.monotonic
         self._executor = Executor(
             registry,
@@ -123,7 +123,7 @@ class Pod:
             self._wire(number)
 
     def _make_heart(self) -> Heart:
-        connections = self._store.heartbeat_connections(timeout_seconds=max(0.25, self._options.lease_ttl_seconds / 6))
+        connections = self._store.heartbeat_connections(timeout_seconds=max(0.25, self._options.lease_ttl_seconds / 3))
         return Heart(
             connections,
             self.who,
@@ -320,6 +320,8 @@ class Pod:
             self._reapers[number].hold_off()
         if pulse.standing != "OK":
             claimer.wake()
+        if pulse.standing == "NEW" and number == 0:
+            self._keep(self._note_layout())
         claimer.registered()
         if pulse.lost:
             claimer.lose(pulse.lost)
@@ -345,9 +347,20 @@ class Pod:
             except StorageError:
                 return
 
-        releasing = self._loop.create_task(give_back())
-        self._releasing.add(releasing)
-        releasing.add_done_callback(self._releasing.discard)
+        self._keep(give_back())
+
+    async def _note_layout(self) -> None:
+        """Storage did not know this pod: it may have come back empty, and a pod that differs must still be refused there."""
+        try:
+            await until_answered(self._store.agree_on_layout, within_seconds=5.0)
+        except (ConfigError, StorageError) as error:
+            self._publisher.publish(LoopFailed(pod_id=self.who.pod_id, loop="layout", error=str(error), traceback=""))
+
+    def _keep(self, work: Coroutine[None, None, None]) -> None:
+        """Runs it beside the loops; a task that nobody refers to may be collected."""
+        task = self._loop.create_task(work)
+        self._beside.add(task)
+        task.add_done_callback(self._beside.discard)
 
     def _attempt_done(self, attempt: Attempt, outcome: Outcome) -> None:
         held = self._holdings.get(attempt.claim_id)

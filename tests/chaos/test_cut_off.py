@@ -106,8 +106,14 @@ def test_a_blocked_read_that_hears_no_more_is_replaced(stage: Stage) -> None:
     assert stage.pods[0].wait_until_finished(run_id, 20)["status"] == "succeeded"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("ttl_seconds", "delay"), [(2, Delay(0.05, 0.05)), (2, Delay(0.5)), (10, Delay(2.0, 0.2))], ids=["50", "500", "2000"]
+    ("ttl_seconds", "delay"),
+    [
+        pytest.param(2, Delay(0.05, 0.05), id="50 ms"),
+        pytest.param(2, Delay(0.5), id="500 ms"),
+        pytest.param(10, Delay(2.0, 0.2), id="2 s", marks=pytest.mark.long),
+    ],
 )
 def test_a_slow_redis_takes_no_lease_and_meets_no_storm(tmp_path: Path, ttl_seconds: int, delay: Delay) -> None:
     """The pod beside it is not slow, and would take what it may."""
@@ -117,7 +123,7 @@ def test_a_slow_redis_takes_no_lease_and_meets_no_storm(tmp_path: Path, ttl_seco
         wait_until(lambda: len(stage.starts(run_id)) == 6, "all tasks have started")
         stage.proxies[0].on(None, delay, times=None)
         before = stage.proxies[0].counts.total()
-        pass_seconds(2 * ttl_seconds, "two lease times")
+        pass_seconds(1.5 * ttl_seconds, "one and a half lease times")
         calls = stage.proxies[0].counts.total() - before
         stage.heal()
         (tmp_path / "gate").touch()

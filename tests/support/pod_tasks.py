@@ -67,8 +67,8 @@ async def hold_async(ctx: TaskContext, gate: str) -> str:
     """As `hold_first_attempt`, in the event loop; notes in the file `cancelled` that it was stopped."""
     note(ctx)
     try:
-        while ctx.attempt == 1 and not (FOLDER / gate).exists():
-            await asyncio.sleep(0.02)  # noqa: ASYNC110  # the gate is a file, so that the test can open it for pods that are cut off
+        while ctx.attempt == 1 and not (FOLDER / gate).exists():  # noqa: ASYNC110  # a file is a gate for other processes too
+            await asyncio.sleep(0.02)
     except asyncio.CancelledError:
         note(ctx, "cancelled")
         raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import secrets
@@ -136,12 +137,13 @@ class Cluster:
             **{f"PEERFLOW_{name.upper()}": value for name, value in settings.items()},
         }
         self.pods: list[PodProcess] = []
+        self._numbers = itertools.count()
         self._exits = ExitStack()
 
     def launch(self, *, tasks: str | None = None, **settings: str) -> PodProcess:
         """Starts a pod and does not wait for it; `tasks` and settings replace the cluster's own."""
         environment = {**self.environment, **{f"PEERFLOW_{name.upper()}": value for name, value in settings.items()}}
-        pod = PodProcess(self.folder, len(self.pods), environment, tasks or self._tasks)
+        pod = PodProcess(self.folder, next(self._numbers), environment, tasks or self._tasks)
         self.pods.append(pod)
         self._exits.callback(pod.close)
         return pod

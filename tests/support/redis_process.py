@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -35,6 +36,10 @@ class RedisProcess:
         assert self.process is not None
         self.process.kill()
         self.process.wait()
+
+    def wipe(self) -> None:
+        """Forgets everything that was on disk; to be called while the server is down."""
+        shutil.rmtree(self._folder / "appendonlydir")
 
     def freeze(self) -> None:
         assert self.process is not None
