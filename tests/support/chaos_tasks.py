@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import time
 from collections.abc import Generator
@@ -18,14 +19,15 @@ HISTORY = History(Path(os.environ.get("PEERFLOW_TEST_HISTORY", ".")) / "history.
 @contextmanager
 def noted(ctx: TaskContext) -> Generator[None]:
     """Around all that a task does; an attempt that is cancelled or killed has no end."""
-    facts = {"run_id": ctx.run_id, "task_id": ctx.task_id, "attempt": ctx.attempt, "fencing_token": ctx.fencing_token, "pod_id": ctx.pod_id}
-    HISTORY.attempt_started(**facts)
+    start = functools.partial(HISTORY.attempt_started, run_id=ctx.run_id, task_id=ctx.task_id, attempt=ctx.attempt)
+    end = functools.partial(HISTORY.attempt_ended, run_id=ctx.run_id, task_id=ctx.task_id, attempt=ctx.attempt)
+    start(fencing_token=ctx.fencing_token, pod_id=ctx.pod_id)
     try:
         yield
     except Exception:
-        HISTORY.attempt_ended(**facts, outcome="failed")
+        end(fencing_token=ctx.fencing_token, pod_id=ctx.pod_id, outcome="failed")
         raise
-    HISTORY.attempt_ended(**facts, outcome="succeeded")
+    end(fencing_token=ctx.fencing_token, pod_id=ctx.pod_id, outcome="succeeded")
 
 
 @task

@@ -44,7 +44,8 @@ class Place:
         return self._pod_id
 
     def replace(self) -> None:
-        """Another pod takes the place; the one before has been killed, or told to stop."""
+        """Another pod takes the place, with a network that works; the one before has been killed, or told to stop."""
+        self.proxy.heal()
         self.earlier.append(self.pod)
         self.pod, self._pod_id = self._launch(), ""
 

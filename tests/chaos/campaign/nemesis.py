@@ -52,7 +52,13 @@ class Nemesis:
         return seconds
 
     def _place(self) -> Place:
-        return self._random.choice(self._arena.places)
+        """One at random, once its pod has said who it is: a fault must be noted under the name of whom it met."""
+        place = self._random.choice(self._arena.places)
+        deadline = time.monotonic() + 5
+        while not place.pod_id and time.monotonic() < deadline:
+            self.mend()
+            time.sleep(0.05)
+        return place
 
     def _note(self, kind: str, place: Place | None = None, **facts: float) -> None:
         if place is None:
@@ -71,7 +77,7 @@ class Nemesis:
     def freeze(self) -> None:
         place = self._place()
         pod = place.pod
-        self._note("freeze", place, seconds=self._later(0.3, 2.5, lambda: pod.alive and pod.thaw() or None))
+        self._note("freeze", place, seconds=self._later(0.3, 2.5, pod.thaw))
         pod.freeze()
 
     def cut_off(self) -> None:

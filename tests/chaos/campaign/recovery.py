@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import defaultdict
 from collections.abc import Sequence
@@ -38,7 +39,7 @@ def recoveries(entries: Sequence[Entry], kind: str) -> list[float]:
         grace = fault.facts.get("grace_seconds", 0)
         since_ms = fault.at_ms + int(float(grace if isinstance(grace, int | float) else 0) * 1000)
         for task, attempts in started.items():
-            for attempt, following in zip(attempts, attempts[1:], strict=False):
+            for attempt, following in itertools.pairwise(attempts):
                 under_way = attempt.at_ms <= fault.at_ms and (*task, attempt.integer("fencing_token") or 0) not in ended
                 if under_way and attempt.text("pod_id") == fault.text("pod_id"):
                     found.append((following.at_ms - since_ms) / 1000)
