@@ -1,7 +1,7 @@
 """A TCP proxy in front of a server that understands each command: it counts them, and loses, delays or forges what a test says.
 
-It listens on loopback, in a thread of its own, so that the processes and threads that a test starts can use it. Rules are looked at in
-the order in which they were made; the first that wants a command gets it.
+It listens on loopback (in a container of its own, on all addresses), in a thread of its own, so that the processes and threads that a
+test starts can use it. Rules are looked at in the order in which they were made; the first that wants a command gets it.
 """
 
 from __future__ import annotations
@@ -95,8 +95,8 @@ class Connection:
 class Proxy:
     """`url` leads to the server behind `upstream` (redis:// or unix://). Methods may be called from any thread."""
 
-    def __init__(self, upstream: str, *, seed: int = 0, port: int = 0) -> None:
-        self._upstream = urlsplit(upstream)
+    def __init__(self, upstream: str, *, seed: int = 0, host: str = "127.0.0.1", port: int = 0) -> None:
+        self._upstream, self._host = urlsplit(upstream), host
         self._random = random.Random(seed)
         self.port = port
         self._rules: list[Rule] = []
@@ -162,7 +162,7 @@ class Proxy:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         self._gates = {"to_server": asyncio.Event(), "to_client": asyncio.Event()}
         self._set_open(("to_server", "to_client"), open_=True)
-        server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
+        server = await asyncio.start_server(self._accept, self._host, self.port)
         self.port = server.sockets[0].getsockname()[1]
         self._started.set()
         await self._stop.wait()

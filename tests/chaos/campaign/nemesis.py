@@ -8,9 +8,10 @@ import time
 from collections.abc import Callable
 
 from tests.chaos.campaign.arena import Arena, Place
-from tests.support.proxy import Cut, Delay
+from tests.support.proxy import Cut, Delay, Direction
 
 Action = Callable[[], None]
+DIRECTIONS: list[tuple[Direction, ...]] = [(), ("to_server",), ("to_client",)]
 
 
 class Nemesis:
@@ -81,7 +82,7 @@ class Nemesis:
         pod.freeze()
 
     def cut_off(self) -> None:
-        place, directions = self._place(), self._random.choice([(), ("to_server",), ("to_client",)])
+        place, directions = self._place(), self._random.choice(DIRECTIONS)
         self._note("cut off", place, seconds=self._later(0.3, 2.5, place.proxy.heal))
         place.proxy.hold(*directions)
 

@@ -100,7 +100,7 @@ def living_pods_lost(records: list[RunRecord], entries: list[Entry]) -> list[str
     """S8: attempts that were taken from pods which nothing had been done to."""
     disturbed = {entry.text("pod_id") for entry in entries if entry.phase == "fault" and entry.text("kind") in DISTURBED}
     return [
-        f"S8: task {event.task} of run {record.run.run_id} was taken from the living pod {event.pod}"
+        f"S8: task {event.task_id} of run {record.run.run_id} was taken from the living pod {event.pod}"
         for record in records
         for event in record.events
         if event.type == "task_lost" and event.pod not in disturbed
