@@ -102,6 +102,7 @@ class Pod:
         self._loop = asyncio.get_running_loop()
         self._started_at_ms = time.time_ns() // 1_000_000
         self._draining = False
+        self._released = 0
         self._loops: asyncio.Task[None] | None = None
         self._beside: set[asyncio.Task[None]] = set()
         self._clock: Callable[[], float] = time.monotonic
@@ -215,11 +216,14 @@ class Pod:
         except TimeoutError:
             return
 
+    async def hand_back(self) -> None:
+        """Gives back what has not finished: it can start elsewhere while this pod still answers its last requests."""
+        self._released += await self._give_back(self._holdings.unended())
+
     async def stop(self) -> None:
         """Gives back what is still held and ends: executor first, then the loops, the heartbeat last; then it signs off."""
         self._draining = True
-        left = self._holdings.unended()
-        released = await self._give_back(left)
+        await self.hand_back()
         await self._executor.close()
         if self._loops is not None:
             self._loops.cancel()
@@ -228,7 +232,7 @@ class Pod:
         if self._heart.is_alive():
             await asyncio.to_thread(self._heart.join, 2 * self._options.lease_ttl_seconds)
         await self._sign_off()
-        self._publisher.publish(PodStopped(pod_id=self.who.pod_id, released=released))
+        self._publisher.publish(PodStopped(pod_id=self.who.pod_id, released=self._released))
 
     async def _give_back(self, left: list[Held]) -> int:
         """Releases claims, again where the call was lost; where storage is away their leases run out, and another pod takes over."""

@@ -191,3 +191,43 @@ def test_a_rolling_restart_of_all_pods_loses_no_attempt_and_no_request(cluster: 
     assert {status["status"] for status in statuses} == {"succeeded"}
     assert sum(task["lost"] for status in statuses for task in status["tasks"]) == 0
     assert {task["attempts"] for status in statuses for task in status["tasks"]} == {1}
+
+
+@pytest.mark.parametrize("keep_alive", [True, False], ids=["kept connections", "a connection for each post"])
+def test_a_post_that_meets_a_pod_which_is_told_to_stop_is_answered_or_not_taken(cluster: Cluster, keep_alive: bool) -> None:
+    [pod] = cluster.start(1)
+    answered: list[int] = []
+    broken: list[str] = []
+
+    def post_until_refused() -> None:
+        with httpx.Client(timeout=20) as kept:
+            while True:
+                try:
+                    answered.append((kept if keep_alive else httpx).post(f"{pod.url}/workflow", json=SMALL).status_code)
+                except REFUSED:
+                    return
+                except UNKNOWN as error:
+                    broken.append(repr(error))
+
+    with ThreadPoolExecutor(12) as threads:
+        posting = [threads.submit(post_until_refused) for _ in range(12)]
+        wait_until(lambda: len(answered) > 50, "posts are answered", 30)
+        assert pod.terminate() == 0
+        for client in posting:
+            client.result()
+    assert broken == []
+    assert set(answered) == {202}
+
+
+def test_what_a_stopping_pod_still_runs_starts_elsewhere_before_the_pod_has_ended(cluster: Cluster) -> None:
+    """A client that holds its connection to the API must not hold up the tasks."""
+    leaving, staying = cluster.start(2)
+    run_id = leaving.post({"tasks": {"held": {"task": "hold_first_attempt", "args": {"gate": "gate"}}}})
+    wait_until(lambda: cluster.lines("attempts"), "the task has started")
+    if leaving.pod_id != cluster.lines("attempts")[0][4]:
+        leaving, staying = staying, leaving
+    leaving.process.terminate()
+    wait_until(lambda: len(cluster.lines("attempts")) == 2, "the other pod has started the task", 20)
+    assert leaving.alive
+    (cluster.folder / "gate").touch()
+    assert summary(staying.wait_until_finished(run_id)) == {"held": ("succeeded", 1, 0)}

@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import threading
 from collections.abc import Callable, Generator
+from typing import Any
 
 import httpx
 import pytest
@@ -113,7 +116,7 @@ def test_a_pod_that_hears_nothing_from_redis_keeps_what_redis_knows_it_runs(flee
 
 
 def test_a_pod_without_a_cpu_costs_time_and_nothing_else(fleet: Fleet) -> None:
-    pods = [fleet.pod(), fleet.pod()]
+    pods = [fleet.pod(concurrency=8), fleet.pod(concurrency=8)]
     runs = [pod.post(bwa("work", width=40, seconds=0.3)) for pod in pods]
     wait_until(lambda: len({line[4] for line in fleet.lines("attempts") if line[0] in runs}) == 2, "both pods work", 30)
     # A hundredth of a CPU, in slices of a millisecond each tenth of a second.
@@ -127,7 +130,7 @@ def test_a_pod_without_a_cpu_costs_time_and_nothing_else(fleet: Fleet) -> None:
 
 
 def test_a_task_that_eats_its_pods_memory_fails_after_max_lost_and_others_go_on(fleet: Fleet) -> None:
-    limits = {"mem_limit": "200m", "memswap_limit": "200m", "restart_policy": {"Name": "always"}}
+    limits: dict[str, Any] = {"mem_limit": "200m", "memswap_limit": "200m", "restart_policy": {"Name": "always"}}
     small = [fleet.pod(tasks="tests.support.pod_tasks,tests.support.hostile_tasks", **limits) for _ in range(2)]
     witness = fleet.pod()
     run_id = small[0].post({"tasks": {"hog": {"task": "eats_memory"}, "healthy": {"task": "work"}}})
@@ -153,23 +156,17 @@ def test_docker_stop_gives_tasks_back_uncharged_and_ends_with_status_0(fleet: Fl
 
 def test_a_rolling_restart_of_containers_loses_no_attempt_and_no_post(fleet: Fleet) -> None:
     pods = [fleet.pod(), fleet.pod()]
-    over, runs, broken = threading.Event(), list[str](), list[str]()
+    over, runs, refused = threading.Event(), list[str](), list[str]()
 
     def load() -> None:
         number = 0
         while not over.is_set():
             number += 1
-            try:
-                answer = httpx.post(f"{pods[number % len(pods)].url}/workflow", json=bwa("work", width=5, seconds=0.2), timeout=20)
-            except httpx.ConnectError:
-                continue
-            except httpx.TransportError as error:
-                broken.append(repr(error))
-                continue
+            answer = _post_to_any(pods, f"post {number}")
             if answer.status_code == 202:
                 runs.append(answer.json()["run_id"])
             else:
-                broken.append(answer.text)
+                refused.append(answer.text)
 
     loading = threading.Thread(target=load)
     loading.start()
@@ -181,33 +178,34 @@ def test_a_rolling_restart_of_containers_loses_no_attempt_and_no_post(fleet: Fle
     finally:
         over.set()
         loading.join(30)
-    assert broken == []
+    assert refused == []
     statuses = [pods[0].wait_until_finished(run_id) for run_id in runs]
     assert {status["status"] for status in statuses} == {"succeeded"}
     assert {(task["attempts"], task["lost"]) for status in statuses for task in status["tasks"]} == {(1, 0)}
 
 
+def _post_to_any(pods: list[PodContainer], key: str) -> httpx.Response:
+    """Asks one pod after the other until one answers; a run that an earlier one has made is found by the key."""
+    for pod in itertools.cycle(list(pods)):
+        with contextlib.suppress(httpx.TransportError):
+            # The engine's own forwarder takes connections to a port behind which nobody listens any more, and resets them.
+            return httpx.post(f"{pod.url}/workflow", json=bwa("work", width=5, seconds=0.2), headers={"Idempotency-Key": key}, timeout=20)
+    raise AssertionError("there are no pods")
+
+
 def test_an_old_pod_neither_takes_nor_drops_a_task_that_only_a_newer_one_knows(fleet: Fleet) -> None:
-    old, new = fleet.pod(), fleet.pod(tasks="tests.support.pod_tasks,tests.support.hostile_tasks")
+    newer = "tests.support.pod_tasks,tests.support.hostile_tasks"
+    old, new = fleet.pod(), fleet.pod(tasks=newer)
+    held = {"task": "hold", "args": {"gate": "versions"}}
+    run_id = old.post({"tasks": {"held": held, "new": {"task": "forks", "depends_on": ["held"]}, "both": {"task": "work"}}})
+    wait_until(lambda: starts(fleet, run_id), "the task has started", 20)
     new.container.stop(timeout=20)
-    newer = {"tasks": {"known": {"task": "work"}, "unknown": {"task": "forks", "depends_on": ["known"]}}}
-    answer = old.http.post("/workflow", json=newer)
-    new = fleet.pod(tasks="tests.support.pod_tasks,tests.support.hostile_tasks")
-    if answer.status_code == 422:
-        # No living pod knew the function; now one does, and the old pod takes the definition for it.
-        assert answer.json()["errors"][0]["code"] == "unknown-function"
-        answer = old.http.post("/workflow", json=newer)
-    run_id = answer.json()["run_id"]
+    (fleet.folder / "versions").touch()
+    wait_until(lambda: summary(old.get(f"/workflow_status/{run_id}"))["held"][0] == "succeeded", "the old pod runs what it knows", 20)
+    later = old.post({"steps": [{"type": "sequential", "tasks": ["noop"] * 5}]})
+    old.wait_until_finished(later)
+    assert summary(old.get(f"/workflow_status/{run_id}"))["new"] == ("ready", 0, 0)
+    newest = fleet.pod(tasks=newer)
     status = old.wait_until_finished(run_id, 30)
-    assert status["status"] == "succeeded"
-    starter = next(event["pod"] for event in old.events(run_id) if event["type"] == "task_started" and event["task"] == "unknown")
-    assert starter == new.pod_id
-    new.container.stop(timeout=20)
-    mixed = {"tasks": {"unknown": {"task": "forks"}, "known": {"task": "work"}}}
-    waiting = old.http.post("/workflow", json=mixed)
-    if waiting.status_code == 202:
-        run_id = waiting.json()["run_id"]
-        wait_until(lambda: summary(old.get(f"/workflow_status/{run_id}"))["known"][0] == "succeeded", "the known task has run", 20)
-        assert summary(old.get(f"/workflow_status/{run_id}"))["unknown"] == ("ready", 0, 0)
-        fleet.pod(tasks="tests.support.pod_tasks,tests.support.hostile_tasks")
-        assert summary(old.wait_until_finished(run_id, 30)) == {"unknown": ("succeeded", 1, 0), "known": ("succeeded", 1, 0)}
+    assert summary(status)["new"] == ("succeeded", 1, 0)
+    assert [event["pod"] for event in old.events(run_id) if event["type"] == "task_started" and event["task"] == "new"] == [newest.pod_id]

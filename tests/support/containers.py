@@ -72,7 +72,8 @@ class Fleet:
         self.namespace = "chaos"
         self._exits = ExitStack()
         self.front = self._exits.enter_context(Network())
-        self.back = self._exits.enter_context(Network())
+        # Internal, so that Docker never moves the published port to it when a pod comes back.
+        self.back = self._exits.enter_context(Network(docker_network_kw={"internal": True}))
         self.redis = self.start("redis:8", IMAGES["redis:8"], alias="redis")
 
     def start(
@@ -95,8 +96,8 @@ class Fleet:
         container.start()
         return container.get_wrapped_container()
 
-    def pod(self, *, tasks: str = "tests.support.pod_tasks", redis: str = "redis", ready: bool = True, **options: Any) -> PodContainer:
-        """Starts a pod, and waits until it is ready."""
+    def pod(self, *, tasks: str = "tests.support.pod_tasks", redis: str = "redis", concurrency: int = 100, **options: Any) -> PodContainer:
+        """Starts a pod, and waits until it is ready; `options` are Docker's."""
         environment = {
             "PEERFLOW_REDIS_URL": f"redis://{redis}:6379/0",
             "PEERFLOW_NAMESPACE": self.namespace,
@@ -104,6 +105,7 @@ class Fleet:
             "PEERFLOW_GRACE_SECONDS": "3",
             "PEERFLOW_TEST_HISTORY": "/history",
             "PEERFLOW_TASKS": tasks,
+            "PEERFLOW_CONCURRENCY": str(concurrency),
             "DEBUG": "true",
         }
         container = self.start(
@@ -114,8 +116,7 @@ class Fleet:
         port = container.attrs["NetworkSettings"]["Ports"]["8000/tcp"][0]["HostPort"]
         pod = PodContainer(container, f"http://127.0.0.1:{port}")
         self._exits.callback(pod.http.close)
-        if ready:
-            wait_until(pod.is_ready, "the pod is ready", 60)
+        wait_until(pod.is_ready, "the pod is ready", 60)
         return pod
 
     def proxy(self) -> Any:
