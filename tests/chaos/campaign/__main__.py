@@ -10,6 +10,7 @@ import argparse
 import os
 import random
 import secrets
+import shutil
 import sys
 import tempfile
 import time
@@ -47,6 +48,8 @@ def main() -> int:
     problems = tally.violations + missed(tally)
     for problem in problems:
         print(problem, file=sys.stderr)
+    if not tally.violations:
+        shutil.rmtree(folder)
     return 1 if problems else 0
 
 

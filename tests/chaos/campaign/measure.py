@@ -11,7 +11,7 @@ from peerflow.testing.checker import check
 from peerflow.testing.records import read_run_over_http
 from tests.chaos.campaign.arena import PLACES, Arena, Place
 from tests.chaos.campaign.recovery import recoveries
-from tests.chaos.campaign.round import Tally
+from tests.chaos.campaign.round import Tally, foreign_results
 from tests.chaos.campaign.traffic import wait_until_all_ended
 from tests.support.waiting import wait_until
 
@@ -35,6 +35,7 @@ def measure(folder: Path, ttl_seconds: float, kills: int, stops: int, tally: Tal
         records = [read_run_over_http(arena.get, run_id) for run_id in runs]
         entries = arena.history.entries()
         tally.violations += [str(violation) for violation in check(arena.history, records)]
+        tally.violations += foreign_results(records)
         tally.add(records, entries)
         for kind in ("kill -9", "SIGTERM"):
             times = recoveries(entries, kind)

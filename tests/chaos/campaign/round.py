@@ -18,7 +18,7 @@ from tests.chaos.campaign.nemesis import Nemesis
 from tests.chaos.campaign.recovery import recoveries
 from tests.chaos.campaign.traffic import Client, wait_until_all_ended
 
-CLIENTS, PAUSE_SECONDS = 2, 0.4
+CLIENTS, PAUSE_SECONDS = 2, 0.3
 END_SECONDS = 60.0
 """How long runs may take when nothing is broken any more; the longest of them work for a few seconds, on a busy machine."""
 DISTURBED = {"kill -9", "SIGTERM", "freeze", "cut off", "calls lost", "Redis slow"}
@@ -61,7 +61,7 @@ def play(folder: Path, seed: int, seconds: float, tally: Tally, say: Callable[[s
         records = [read_run_over_http(arena.get, run_id) for run_id in runs]
         entries = arena.history.entries()
         problems += [str(violation) for violation in check(arena.history, records)]
-        problems += living_pods_lost(records, entries)
+        problems += living_pods_lost(records, entries) + foreign_results(records)
         problems += [f"L5: a pod that was told to stop has not ended: {log}" for log in arena.unstopped()]
         tally.add(records, entries)
         tally.recovered.setdefault("kill -9 under other faults", []).extend(recoveries(entries, "kill -9"))
@@ -104,4 +104,14 @@ def living_pods_lost(records: list[RunRecord], entries: list[Entry]) -> list[str
         for record in records
         for event in record.events
         if event.type == "task_lost" and event.pod not in disturbed
+    ]
+
+
+def foreign_results(records: list[RunRecord]) -> list[str]:
+    """S2: results that another attempt made than the one that counts. The tasks of a campaign return which attempt they are."""
+    return [
+        f"S2: task {task.id} of run {record.run.run_id} has the result {task.result!r} of another attempt than its {task.attempts}th"
+        for record in records
+        for task in record.tasks
+        if isinstance(task.result, str) and task.result.startswith("attempt ") and task.result != f"attempt {task.attempts}"
     ]

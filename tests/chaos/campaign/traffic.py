@@ -17,7 +17,7 @@ GIVE_UP_SECONDS = 60.0
 
 def workflow(source: random.Random) -> dict[str, Any]:
     """A definition of 1 to 40 tasks."""
-    shape = source.choice(["chain", "fan", "diamonds", "flaky", "held up", "doomed", "asleep"])
+    shape = source.choice(["chain", "fan", "diamonds", "flaky", "held up", "held up", "held up", "doomed", "asleep"])
     if shape == "chain":
         return {"name": shape, "steps": [{"type": "sequential", "tasks": [{"task": "light"}] * source.randint(1, 10)}]}
     if shape == "fan":
@@ -30,8 +30,12 @@ def workflow(source: random.Random) -> dict[str, Any]:
         }
         return {"name": shape, "tasks": tasks}
     if shape == "held up":
-        slow = {"task": "heavy", "args": {"seconds": source.uniform(0.5, 4)}}
-        return {"name": shape, "tasks": {"slow": slow, "slower": slow, "then": {"task": "light", "depends_on": ["slow", "slower"]}}}
+        # Long enough that whatever happens to a pod happens to some of them.
+        tasks = {
+            f"slow{number}": {"task": source.choice(["light", "light", "heavy"]), "args": {"seconds": source.uniform(0.5, 5)}}
+            for number in range(source.randint(2, 8))
+        }
+        return {"name": shape, "tasks": {**tasks, "then": {"task": "light", "depends_on": list(tasks)}}}
     if shape == "asleep":
         nap = {"task": "sleep", "args": {"seconds": source.uniform(0.2, 3)}}
         return {"name": shape, "tasks": {"nap": nap, "then": {"task": "light", "depends_on": ["nap"]}}}
