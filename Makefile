@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-header --no-annotate --quiet
 
-.PHONY: help setup run test lint format types imports check bench lock clean
+.PHONY: help setup run test lint format types imports check chaos bench lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -40,6 +40,10 @@ imports: $(DEV)  ## import-linter: who may import whom
 	$(BIN)/lint-imports
 
 check: lint types imports test  ## everything that CI checks without Docker images
+
+chaos: $(DEV)  ## break real pods at random for CHAOS_MINUTES (5), check every run, print one table; CHAOS_SEED replays
+	$(BIN)/python -m pytest tests/chaos -m long -q
+	$(BIN)/python -m tests.chaos.campaign
 
 bench: $(DEV)  ## measure, and print one table
 	$(BIN)/python -m benchmarks

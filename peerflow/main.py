@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import signal
 import socket
 import sys
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from io import TextIOWrapper
 
@@ -20,6 +19,7 @@ from engine.errors import ConfigError, StorageError
 from engine.events import PodStarted, Publisher, StorageBack, StorageLost
 from peerflow import __version__, logging
 from peerflow.api import create_app
+from peerflow.http_server import Server
 from peerflow.settings import Settings
 from scheduler.builtin import register_builtins
 from scheduler.pod import Pod, PodOptions
@@ -116,14 +116,6 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-class Server(uvicorn.Server):
-    """uvicorn without its own signal handlers: the pod drains first, and answers while it does."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None]:
-        yield
-
-
 class Service:
     """A pod's API and scheduler in one event loop."""
 
@@ -170,11 +162,13 @@ class Service:
             raise self._problem
         return 0
 
-    async def _stop_when_told(self, server: uvicorn.Server) -> None:
-        """Readiness off, then drain while the API still answers, then the server ends."""
+    async def _stop_when_told(self, server: Server) -> None:
+        """Readiness off, then drain while the API still answers, hand back what is left at once, then the server ends."""
         await self._told_to_stop.wait()
+        server.leave()
         if self._pod is not None and self._problem is None:
             await self._pod.drain(self._settings.grace_seconds)
+            await self._pod.hand_back()
         server.should_exit = True
 
     @asynccontextmanager

@@ -1,8 +1,9 @@
 """Keeps the pod's leases, in a thread that neither the event loop nor user code can block.
 
-Each beat is one call for each partition, on a connection of its own with a time limit of a sixth of the TTL. A pod with claims beats
-every third of the TTL, an idle one every half. Code that holds the interpreter's lock for longer than the TTL does stop the thread: that
-is what `executor="process"` is for.
+Each beat is one call for each partition, on a connection of its own with a time limit of a third of the TTL: a server that takes nearly
+as long costs no lease, and after one that has not answered there is time for a new connection. A pod with claims beats every third of
+the TTL, an idle one every half. Code that holds the interpreter's lock for longer than the TTL does stop the thread: that is what
+`executor="process"` is for.
 """
 
 from __future__ import annotations
@@ -58,7 +59,8 @@ class Heart(threading.Thread):
         self._clock = clock
         self._publisher = publisher
         self._ttl_seconds = who.ttl_ms / 1000
-        self._server_ms = [0] * len(connections)
+        self._server_clocks: list[tuple[int, float] | None] = [None] * len(connections)
+        """The server's time in ms as each partition last told it, and when that was heard: monotonic seconds."""
         self._described = float("-inf")
         self._wake = threading.Event()
         self._stopping = False
@@ -120,17 +122,25 @@ class Heart(threading.Thread):
         now = self._clock()
         describe = now - self._described > DESCRIBE_TTLS * self._ttl_seconds
         said = self._describe() if describe else Description("", "")
-        # The instant before the list is taken, by the server's clock: only claims well before it can be missing from the list.
-        before_ms = self._server_ms[number] - self._unheard_ms
+        # Asked for before the list is taken: only claims well before this instant can be missing from the list.
+        before_ms = self._unheard_before_ms(number, now)
         pulse = self._connections[number].beat(
-            self._who, self._refs(number), unheard_before_ms=max(0, before_ms), capabilities=said.capabilities, description=said.text
+            self._who, self._refs(number), unheard_before_ms=before_ms, capabilities=said.capabilities, description=said.text
         )
-        self._server_ms[number] = pulse.now_ms
+        self._server_clocks[number] = (pulse.now_ms, self._clock())
         for identity, capabilities in said.others:
             self._connections[number].beat(identity, [], capabilities=capabilities)
         if describe and number == len(self._connections) - 1:
             self._described = now
         self._on_pulse(number, pulse)
+
+    def _unheard_before_ms(self, number: int, now: float) -> int:
+        """Claims older than this, by the server's clock, were never received if the pod does not list them; 0 while that is not known.
+
+        The server's clock is carried on by ours: where beats arrive and answers do not, claims that never did must not stay here.
+        """
+        clock = self._server_clocks[number]
+        return 0 if clock is None else max(0, clock[0] + int((now - clock[1]) * 1000) - self._unheard_ms)
 
     def _failed(self, error: str) -> None:
         for connection in self._connections:

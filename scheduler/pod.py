@@ -6,20 +6,21 @@ One TaskGroup owns all loops; the heartbeat is a thread (see `scheduler.heart`).
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import os
 import re
 import socket
 import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any, Protocol
 
 from pydantic import JsonValue
 
-from engine.errors import StorageError
+from engine.errors import ConfigError, StorageError
 from engine.events import AttemptFinished, LoopFailed, PodDraining, PodStopped, Publisher, RunFinished
 from engine.outcome import Failed, Outcome, Sleeping
 from engine.states import RunState
@@ -92,6 +93,11 @@ def capabilities_of(queues: Iterable[str], functions: Iterable[str]) -> tuple[st
     return text, sha256(text.encode()).hexdigest()[:16]
 
 
+async def _repeated(call: Callable[[], Awaitable[object]]) -> None:
+    """Repeats it until storage answers; the caller sets the limit."""
+    await until_answered(call)
+
+
 class Pod:
     """A pod's scheduler. `start`, then `drain` (optional), then `stop`."""
 
@@ -112,8 +118,9 @@ class Pod:
         self._loop = asyncio.get_running_loop()
         self._started_at_ms = time.time_ns() // 1_000_000
         self._draining = False
+        self._released = 0
         self._loops: asyncio.Task[None] | None = None
-        self._releasing: set[asyncio.Task[None]] = set()
+        self._beside: set[asyncio.Task[None]] = set()
         self._clock = clock
         self._effects = StoredEffects(self._holdings, store.partitions, result_bytes=options.result_bytes)
         self._executor = Executor(
@@ -137,7 +144,7 @@ class Pod:
             self._wire(number)
 
     def _make_heart(self) -> Heart:
-        connections = self._store.heartbeat_connections(timeout_seconds=max(0.25, self._options.lease_ttl_seconds / 6))
+        connections = self._store.heartbeat_connections(timeout_seconds=max(0.25, self._options.lease_ttl_seconds / 3))
         return Heart(
             connections,
             self.who,
@@ -258,14 +265,17 @@ class Pod:
         except TimeoutError:
             return
 
+    async def hand_back(self) -> None:
+        """Gives back what has not finished: it can start elsewhere while this pod still answers its last requests."""
+        self._released += await self._give_back(self._holdings.unended())
+
     async def stop(self) -> None:
         """Gives back what is still held and ends: executor first, then the loops, the heartbeat last; then it signs off."""
         self._draining = True
-        left = self._holdings.unended()
-        released = await self._give_back(left)
+        await self.hand_back()
         await self.abandon()
         await self._sign_off()
-        self._publisher.publish(PodStopped(pod_id=self.who.pod_id, released=released))
+        self._publisher.publish(PodStopped(pod_id=self.who.pod_id, released=self._released))
 
     async def abandon(self) -> None:
         """Ends executor, loops and heartbeat without a word to storage: what is held runs out there, as after a kill."""
@@ -279,13 +289,13 @@ class Pod:
             await asyncio.to_thread(self._heart.join, 2 * self._options.lease_ttl_seconds)
 
     async def _give_back(self, left: list[Held]) -> int:
-        """Releases claims; where storage is away their leases run out by themselves, and another pod takes over."""
+        """Releases claims, again where the call was lost; where storage is away their leases run out, and another pod takes over."""
         released = 0
         for number, claimer in enumerate(self._claimers):
             claimer.drain()
             mine = [held for held in left if held.partition == number]
             try:
-                await asyncio.wait_for(claimer.give_back(mine, "the pod stops"), self._options.leave_seconds)
+                await asyncio.wait_for(_repeated(functools.partial(claimer.give_back, mine, "the pod stops")), self._options.leave_seconds)
                 released += len(mine)
             except (StorageError, TimeoutError):
                 continue
@@ -295,8 +305,10 @@ class Pod:
         for partition in self._store.partitions:
             try:
                 for identity, _ in self._also:
-                    await asyncio.wait_for(partition.release(identity, []), self._options.leave_seconds)
-                await asyncio.wait_for(partition.release(self.who, [], leave=True), self._options.leave_seconds)
+                    await asyncio.wait_for(_repeated(functools.partial(partition.release, identity, [])), self._options.leave_seconds)
+                await asyncio.wait_for(
+                    _repeated(functools.partial(partition.release, self.who, [], leave=True)), self._options.leave_seconds
+                )
             except (StorageError, TimeoutError):
                 return
 
@@ -382,6 +394,8 @@ class Pod:
             self._reapers[number].hold_off()
         if pulse.standing != "OK":
             claimer.wake()
+        if pulse.standing == "NEW" and number == 0:
+            self._keep(self._note_layout())
         claimer.registered()
         if pulse.lost:
             claimer.lose(pulse.lost)
@@ -411,9 +425,20 @@ class Pod:
             except StorageError:
                 return
 
-        releasing = self._loop.create_task(give_back())
-        self._releasing.add(releasing)
-        releasing.add_done_callback(self._releasing.discard)
+        self._keep(give_back())
+
+    async def _note_layout(self) -> None:
+        """Storage did not know this pod: it may have come back empty, and a pod that differs must still be refused there."""
+        try:
+            await until_answered(self._store.agree_on_layout, within_seconds=5.0)
+        except (ConfigError, StorageError) as error:
+            self._publisher.publish(LoopFailed(pod_id=self.who.pod_id, loop="layout", error=str(error), traceback=""))
+
+    def _keep(self, work: Coroutine[None, None, None]) -> None:
+        """Runs it beside the loops; a task that nobody refers to may be collected."""
+        task = self._loop.create_task(work)
+        self._beside.add(task)
+        task.add_done_callback(self._beside.discard)
 
     def _attempt_done(self, attempt: Attempt, outcome: Outcome) -> None:
         held = self._holdings.get(attempt.claim_id)

@@ -98,12 +98,16 @@ class Store(Explainer):
         inspection = await inspect(self._client, self.address)
         if inspection.errors:
             raise ConfigError(inspection.errors)
-        await agree_on_layout(self._client, self.address, self._namespace, len(self.partitions))
+        await self.agree_on_layout()
         with translated(self.address):
             for _, script in all_scripts():
                 await self._client.script_load(script)
         self._durability = inspection.info.persistence
         return inspection
+
+    async def agree_on_layout(self) -> None:
+        """Notes this namespace's layout where there is none. Raises ConfigError where there is another one."""
+        await agree_on_layout(self._client, self.address, self._namespace, len(self.partitions))
 
     async def close(self) -> None:
         """Closes all connections."""

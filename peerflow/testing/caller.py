@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from pydantic import JsonValue
 
 from engine.compile import compile_document
-from engine.errors import RunNotFound
+from engine.errors import RunAlreadyFinished, RunNotFound
 from peerflow.testing.history import History
 from peerflow.testing.loops import LoopThread
 from peerflow.testing.pods import ClusterPod
@@ -59,9 +59,12 @@ class Caller:
         number = self.history.invoke("cancel", run_id=run_id)
         try:
             state = self._ask(through, lambda store: store.cancel(run_id, reason)).state
-        except BaseException as error:
-            note = self.history.unknown if isinstance(error, PodGone) else self.history.fail
-            note(number, run_id=run_id)
+        except (RunNotFound, RunAlreadyFinished):
+            self.history.fail(number, run_id=run_id)
+            raise
+        except BaseException:
+            # It may have been applied before the answer was lost.
+            self.history.unknown(number, run_id=run_id)
             raise
         self.history.ok(number, run_id=run_id, state=state.value)
         return state.value

@@ -8,14 +8,15 @@ from typing import Any
 import pytest
 
 from examples.generate import bwa
-from tests.support.pods import Cluster, PodProcess
+from tests.support.pod_client import PodClient
+from tests.support.pods import Cluster
 from tests.support.waiting import wait_until
 
 TTL_SECONDS = 2.0
 HOLD = {"task": "hold_first_attempt", "args": {"gate": "gate"}}
 
 
-def assert_each_task_ended_once(pod: PodProcess, run_id: str, status: dict[str, Any]) -> None:
+def assert_each_task_ended_once(pod: PodClient, run_id: str, status: dict[str, Any]) -> None:
     """One terminal event a task, dense sequence numbers, and no task started before all its parents had succeeded."""
     events = pod.events(run_id)
     assert [event["seq"] for event in events] == list(range(1, len(events) + 1))

@@ -51,3 +51,34 @@ async def block_the_loop(ctx: TaskContext, seconds: float) -> int:
 def kill_the_pod(ctx: TaskContext) -> None:
     note(ctx)
     os._exit(9)
+
+
+@task
+async def fails_once(ctx: TaskContext) -> int:
+    """Costs one of the user's own attempts, on purpose."""
+    note(ctx)
+    if ctx.attempt == 1:
+        raise RuntimeError("the first attempt fails")
+    return ctx.attempt
+
+
+@task
+async def hold_async(ctx: TaskContext, gate: str) -> str:
+    """As `hold_first_attempt`, in the event loop; notes in the file `cancelled` that it was stopped."""
+    note(ctx)
+    try:
+        while ctx.attempt == 1 and not (FOLDER / gate).exists():  # noqa: ASYNC110  # a file is a gate for other processes too
+            await asyncio.sleep(0.02)
+    except asyncio.CancelledError:
+        note(ctx, "cancelled")
+        raise
+    return f"attempt {ctx.attempt}"
+
+
+@task
+def hold(ctx: TaskContext, gate: str) -> str:
+    """Every attempt waits for the file `gate`."""
+    note(ctx)
+    while not (FOLDER / gate).exists():
+        time.sleep(0.02)
+    return f"attempt {ctx.attempt}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import secrets
 import signal
@@ -10,14 +11,13 @@ import subprocess
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, cast
 
-import httpx
-
+from tests.support.pod_client import TERMINAL, PodClient
 from tests.support.waiting import wait_until
 
+__all__ = ["TERMINAL", "Cluster", "PodProcess", "free_port", "is_free"]
+
 ROOT = Path(__file__).parents[2]
-TERMINAL = {"succeeded", "failed", "cancelled"}
 
 
 def free_port() -> int:
@@ -34,56 +34,29 @@ def is_free(port: int) -> bool:
     return True
 
 
-class PodProcess:
+class PodProcess(PodClient):
     """A `peerflow serve` of its own process."""
 
     def __init__(self, folder: Path, number: int, environment: dict[str, str], tasks: str) -> None:
         self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        super().__init__(f"http://127.0.0.1:{self.port}")
         self.log = folder / f"pod-{number}.log"
         command = [sys.executable, "-m", "peerflow.cli", "serve", "--port", str(self.port), "--tasks", tasks]
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
                 command, cwd=ROOT, env={**os.environ, **environment}, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
             )
-        self.http = httpx.Client(base_url=self.url, timeout=30)
-
-    def get(self, path: str, **params: str) -> Any:
-        answer = self.http.get(path, params=params)
-        answer.raise_for_status()
-        return answer.json()
-
-    def post(self, definition: object, **headers: str) -> str:
-        answer = self.http.post("/workflow", json=definition, headers=headers)
-        assert answer.status_code == 202, answer.text
-        return cast("str", answer.json()["run_id"])
-
-    def is_ready(self) -> bool:
-        try:
-            return self.http.get("/readyz").status_code == 200
-        except httpx.TransportError:
-            return False
 
     def wait_until_ready(self) -> None:
-        wait_until(lambda: self.is_ready() or self.process.poll() is not None, f"{self.url} is ready", 30)
-        assert self.process.poll() is None, self.log.read_text()
+        wait_until(lambda: self.is_ready() or not self.alive, f"{self.url} is ready", 30)
+        assert self.alive, self.log.read_text()
 
-    def wait_until_finished(self, run_id: str, within_seconds: float = 60) -> dict[str, Any]:
-        """The run's whole status, once it has ended."""
-        wait_until(lambda: self.get(f"/runs/{run_id}")["status"] in TERMINAL, f"run {run_id} has ended", within_seconds)
-        return cast("dict[str, Any]", self.get(f"/workflow_status/{run_id}"))
-
-    def events(self, run_id: str) -> list[dict[str, Any]]:
-        events: list[dict[str, Any]] = []
-        while True:
-            page = self.get(f"/runs/{run_id}/events", after=str(len(events)), limit="1000")["events"]
-            if not page:
-                return events
-            events += page
+    def log_text(self) -> str:
+        return self.log.read_text()
 
     @property
-    def pod_id(self) -> str:
-        return cast("str", self.get("/readyz")["detail"]["pod_id"])
+    def alive(self) -> bool:
+        return self.process.poll() is None
 
     def kill(self) -> None:
         self.process.kill()
@@ -127,13 +100,20 @@ class Cluster:
             **{f"PEERFLOW_{name.upper()}": value for name, value in settings.items()},
         }
         self.pods: list[PodProcess] = []
+        self._numbers = itertools.count()
         self._exits = ExitStack()
 
-    def start(self, count: int) -> list[PodProcess]:
-        started = [PodProcess(self.folder, len(self.pods) + number, self.environment, self._tasks) for number in range(count)]
-        for pod in started:
-            self.pods.append(pod)
-            self._exits.callback(pod.close)
+    def launch(self, *, tasks: str | None = None, **settings: str) -> PodProcess:
+        """Starts a pod and does not wait for it; `tasks` and settings replace the cluster's own."""
+        environment = {**self.environment, **{f"PEERFLOW_{name.upper()}": value for name, value in settings.items()}}
+        pod = PodProcess(self.folder, next(self._numbers), environment, tasks or self._tasks)
+        self.pods.append(pod)
+        self._exits.callback(pod.close)
+        return pod
+
+    def start(self, count: int, **settings: str) -> list[PodProcess]:
+        """Starts pods and waits until they are ready."""
+        started = [self.launch(**settings) for _ in range(count)]
         for pod in started:
             pod.wait_until_ready()
         return started

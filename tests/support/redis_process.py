@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -22,6 +23,7 @@ class RedisProcess:
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._options = options
         self.process: subprocess.Popen[bytes] | None = None
+        self.frozen = False
 
     def start(self) -> None:
         command = [
@@ -31,20 +33,35 @@ class RedisProcess:
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
         wait_until(lambda: answers(self.url), "the server answers", 20)
 
+    @property
+    def alive(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def revive(self) -> None:
+        """Starts it where it has died."""
+        if not self.alive:
+            self.start()
+
     def kill(self) -> None:
         assert self.process is not None
         self.process.kill()
         self.process.wait()
 
+    def wipe(self) -> None:
+        """Forgets everything that was on disk; to be called while the server is down."""
+        shutil.rmtree(self._folder / "appendonlydir")
+
     def freeze(self) -> None:
         assert self.process is not None
         self.process.send_signal(signal.SIGSTOP)
+        self.frozen = True
 
     def thaw(self) -> None:
         assert self.process is not None
         self.process.send_signal(signal.SIGCONT)
+        self.frozen = False
 
     def close(self) -> None:
-        if self.process is not None and self.process.poll() is None:
+        if self.alive:
             self.thaw()
             self.kill()

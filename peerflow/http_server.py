@@ -1,0 +1,84 @@
+"""uvicorn, ended so that no request is lost: neither one that is under way, nor one that is just arriving."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Generator
+from typing import Any
+
+import uvicorn
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+LINGER_SECONDS = 0.5
+"""How long a connection without a request is kept after the last one was accepted: what its client has sent meanwhile is answered."""
+LOOK_SECONDS = 0.01
+
+
+class Server(uvicorn.Server):
+    """uvicorn without its own signal handlers: the pod drains first, and answers while it does."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._leaving = _Leaving(config.app)
+        config.app = self._leaving
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield
+
+    def leave(self) -> None:
+        """From now on each answer closes its connection: clients come back on another one, and soon to another pod."""
+        self._leaving.on = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Takes no further connection, answers what has been asked on those that there are, and ends."""
+        self.leave()
+        # The kernel has made connections that nobody has accepted yet; closing the socket would reset them, and what they carry.
+        accepted = [connection for listener in sockets or [] for connection in _accept_all(listener)]
+        for server in self.servers:
+            server.close()
+        for listener in sockets or []:
+            listener.close()
+        for connection in accepted:
+            await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_SECONDS):
+                while self.server_state.connections:  # noqa: ASYNC110  # uvicorn tells nobody when a connection ends
+                    await asyncio.sleep(LOOK_SECONDS)
+        await super().shutdown(sockets)
+
+    def _protocol(self) -> asyncio.Protocol:
+        """As uvicorn makes one for each connection that it accepts."""
+        make: Any = self.config.http_protocol_class
+        return make(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+
+
+class _Leaving:
+    """Wraps the application; once it is on, each answer says that its connection ends."""
+
+    def __init__(self, app: Any) -> None:
+        self._app: ASGIApp = app
+        self.on = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def last(message: Message) -> None:
+            if self.on and message["type"] == "http.response.start":
+                message = {**message, "headers": list(message["headers"])}
+                MutableHeaders(raw=message["headers"])["Connection"] = "close"
+            await send(message)
+
+        await self._app(scope, receive, last if scope["type"] == "http" else send)
+
+
+def _accept_all(listener: socket.socket) -> list[socket.socket]:
+    listener.settimeout(0)
+    accepted: list[socket.socket] = []
+    with contextlib.suppress(OSError):
+        while True:
+            connection, _ = listener.accept()
+            connection.settimeout(0)
+            accepted.append(connection)
+    return accepted
