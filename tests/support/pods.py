@@ -11,6 +11,7 @@ import subprocess
 import sys
 from contextlib import ExitStack
 from pathlib import Path
+from typing import cast
 
 from tests.support.pod_client import TERMINAL, PodClient
 from tests.support.waiting import wait_until
