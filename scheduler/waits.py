@@ -70,11 +70,23 @@ class WaitNoter:
             try:
                 if self._away_seconds is None and not self._found:
                     await asyncio.sleep(self._pause_seconds)
-                if await self.run_once():
+                if await self._heard_to_its_end(asyncio.ensure_future(self.run_once())):
                     self._changed.set()
             except (StorageUnavailable, StorageRefused):
                 await asyncio.sleep(LOOK_SECONDS)
                 self._changed.set()
+
+    @staticmethod
+    async def _heard_to_its_end(look: asyncio.Future[bool]) -> bool:
+        """Waits for a look. One that is under way when the pod stops is not cancelled: before Python 3.12 redis-py may lose a
+        cancellation (its `wait_for`), and this loop would go on for ever. Time limits of its calls bound a look."""
+        try:
+            return await asyncio.shield(look)
+        except asyncio.CancelledError:
+            await asyncio.wait([look])
+            if not look.cancelled():
+                look.exception()
+            raise
 
     async def _wait(self) -> None:
         while not self._changed.is_set():

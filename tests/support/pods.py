@@ -128,8 +128,10 @@ class Cluster:
         self.pods: list[PodProcess] = []
         self._exits = ExitStack()
 
-    def start(self, count: int) -> list[PodProcess]:
-        started = [PodProcess(self.folder, len(self.pods) + number, self.environment, self._tasks) for number in range(count)]
+    def start(self, count: int, *, tasks: str | None = None) -> list[PodProcess]:
+        """Starts pods with the cluster's task modules, or with others."""
+        modules = self._tasks if tasks is None else tasks
+        started = [PodProcess(self.folder, len(self.pods) + number, self.environment, modules) for number in range(count)]
         for pod in started:
             self.pods.append(pod)
             self._exits.callback(pod.close)

@@ -226,3 +226,29 @@ def test_a_look_notes_a_bounded_number_of_lanes() -> None:
     found = lane_notes({f"default/f{number}": 0 for number in range(300)}, [])
     assert len(found) == NOTES_PER_CALL
     assert {reason for reason, _ in found.values()} == {Reason.NO_CAPABLE_POD}
+
+
+async def test_a_loop_ends_when_its_pod_does_although_a_look_loses_the_cancellation(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As redis-py does before Python 3.12 now and then."""
+    noting, looks, reached = noter(lab, living(lab)), list[str](), asyncio.Event()
+    lanes = lab.partition.backlog.lanes
+
+    async def losing() -> object:
+        looks.append("look")
+        reached.set()
+        try:
+            await asyncio.sleep(0.05)
+        except asyncio.CancelledError:
+            looks.append("lost")
+        return await lanes()
+
+    monkeypatch.setattr(lab.partition.backlog, "lanes", losing)
+    await waiting(lab, 20)
+    noting.outage(3.0)
+    loop = asyncio.create_task(noting.run())
+    await reached.wait()
+    loop.cancel()
+    await asyncio.wait([loop], timeout=10)
+    assert loop.cancelled()
+    assert looks == ["look"]
+    assert notes(lab, "*") == ["storage 3"]
