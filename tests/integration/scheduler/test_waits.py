@@ -166,6 +166,23 @@ async def test_an_outage_is_noted_for_all_lanes_once(lab: Lab) -> None:
         await first.run_once()
 
 
+async def test_an_outage_that_is_over_while_a_look_is_under_way_is_noted_by_the_next(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    noting = noter(lab, living(lab))
+    await waiting(lab, 20)
+    pods = lab.store.pods
+
+    async def and_redis_is_back() -> object:
+        noting.outage(30.0)
+        monkeypatch.undo()
+        return await pods()
+
+    monkeypatch.setattr(lab.store, "pods", and_redis_is_back)
+    await noting.run_once()
+    assert notes(lab, "*") == []
+    await noting.run_once()
+    assert notes(lab, "*") == ["storage 30"]
+
+
 async def test_a_pod_that_alone_was_cut_off_notes_no_outage(lab: Lab) -> None:
     noting = noter(lab, living(lab))
     lab.set_deadline(living(lab, "p2"), 10_000 - 5_000)  # heard of 5 s ago
