@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from engine.reasons import Reason
 
 NOTE_SLACK_MS = 2_500
-"""Notes are made once a second: what was noted last this long before a wait ended, or before another note, lasted until then."""
+"""Notes are made once a second: what was noted last this long before a wait ended, or before another note, lasted until then.
+Only an outage is noted when it is over."""
 SUM_PARTS = 4
 """Reasons that a summary names; what is left is said as `other`."""
 
@@ -125,7 +126,8 @@ def _split(part: Interval, notes: Sequence[Note], now_ms: int) -> Iterable[Inter
     at_ms = part.from_ms
     for number, note in enumerate(notes):
         following_ms = min(notes[number + 1].from_ms, end_ms) if number + 1 < len(notes) else end_ms
-        until_ms = following_ms if 0 <= following_ms - note.to_ms <= NOTE_SLACK_MS else note.to_ms
+        goes_on = note.reason is not Reason.STORAGE and 0 <= following_ms - note.to_ms <= NOTE_SLACK_MS
+        until_ms = following_ms if goes_on else note.to_ms
         from_ms, to_ms = max(note.from_ms, at_ms), min(until_ms, end_ms)
         if note.to_ms <= part.from_ms or from_ms >= to_ms:
             continue

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 from engine.errors import StorageRefused, StorageUnavailable
 from engine.reasons import Reason
@@ -42,7 +43,7 @@ class WaitNoter:
     def __init__(self, backlog: Backlog, store: Store, who: Identity, *, refused: Callable[[], bool], full: Callable[[], bool]) -> None:
         """`refused` tells whether the server takes no claims of this pod at present, `full` whether the pod has no free slot."""
         self._backlog, self._store, self._who, self._refused, self._full = backlog, store, who, refused, full
-        self._changed = asyncio.Event()
+        self._changed, self._urgent = asyncio.Event(), asyncio.Event()
         self._away_seconds: float | None = None
         self._found: dict[str, int] = {}
         self._pause_seconds = LOOK_SECONDS
@@ -54,6 +55,7 @@ class WaitNoter:
     def outage(self, seconds: float) -> None:
         """Redis has come back to this pod after so long."""
         self._away_seconds = max(seconds, self._away_seconds or 0.0)
+        self._urgent.set()
         self._changed.set()
 
     def found_waiting(self, claims: Sequence[Claim]) -> None:
@@ -61,20 +63,38 @@ class WaitNoter:
         for claim in claims:
             self._found[claim.lane] = min(claim.ready_at_ms, self._found.get(claim.lane, claim.ready_at_ms))
         if self._found:
+            self._urgent.set()
             self._changed.set()
 
     async def run(self) -> None:
         while True:
             await self._wait()
             self._changed.clear()
+            await self._rest(self._pause_seconds)
             try:
-                if self._away_seconds is None and not self._found:
-                    await asyncio.sleep(self._pause_seconds)
-                if await self.run_once():
+                if await self._heard_to_its_end(asyncio.ensure_future(self.run_once())):
                     self._changed.set()
             except (StorageUnavailable, StorageRefused):
                 await asyncio.sleep(LOOK_SECONDS)
                 self._changed.set()
+
+    async def _rest(self, seconds: float) -> None:
+        """Waits, unless there is something that cannot: an outage is noted as soon as it is over."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._urgent.wait()
+
+    @staticmethod
+    async def _heard_to_its_end(look: asyncio.Future[bool]) -> bool:
+        """Waits for a look. One that is under way when the pod stops is not cancelled: before Python 3.12 redis-py may lose a
+        cancellation (its `wait_for`), and this loop would go on for ever. Time limits of its calls bound a look."""
+        try:
+            return await asyncio.shield(look)
+        except asyncio.CancelledError:
+            await asyncio.wait([look])
+            if not look.cancelled():
+                look.exception()
+            raise
 
     async def _wait(self) -> None:
         while not self._changed.is_set():
@@ -88,7 +108,19 @@ class WaitNoter:
     async def run_once(self) -> bool:
         """Looks, and notes what there is to note. Answers whether tasks are still waiting: then it is to be called again."""
         lanes = await self._backlog.lanes()
-        away, found, refused = self._away_seconds, self._found, self._refused()
+        away, found = self._away_seconds, self._found
+        self._away_seconds, self._found = None, {}
+        self._urgent.clear()
+        try:
+            return await self._note(lanes, away, found)
+        except BaseException:
+            # To be noted all the same; what came in the meantime counts too.
+            self._away_seconds = away if self._away_seconds is None else self._away_seconds
+            self._found = found | self._found
+            raise
+
+    async def _note(self, lanes: Lanes, away: float | None, found: Mapping[str, int]) -> bool:
+        refused = self._refused()
         old = {lane: since_ms for lane, since_ms in lanes.first_ready if lanes.now_ms - since_ms > OLD_MS}
         urgent = away is not None or bool(found) or refused
         noted = not urgent and await self._noted_by_others(lanes, list(old))
@@ -107,7 +139,6 @@ class WaitNoter:
         if notes:
             last = [(lane, reason, since_ms) for lane, (reason, since_ms) in notes.items()][-NOTES_PER_CALL:]
             await self._backlog.note_waits(last, self._store.retention_seconds)
-        self._away_seconds, self._found = None, {}
         self._pause(noted=noted, wrote=bool(notes) or not lanes.first_ready)
         return bool(lanes.first_ready) or refused
 

@@ -33,7 +33,9 @@ CODE_STYLES = {
     "queued": "blue",
     "running": "cyan",
 }
-LONGEST_BAR = 24
+LONGEST_BAR, NARROW_BAR = 24, 10
+NARROW = 100
+"""Columns below which a bar is short, so that the pod's name has room beside it."""
 
 
 def explain(run: RunId, task: OneTask = None, every: All = False, limit: Limit = 50, json: Json = False, url: Url = DEFAULT_URL) -> None:
@@ -108,7 +110,8 @@ def why(task: TaskExplanation, at: datetime) -> Text:
     text = Text(reason_line(task, at), style=CODE_STYLES.get(task.now.code, ""))
     if task.chain and task.chain[-1].id not in task.now.parents:
         root = task.chain[-1]
-        text.append(f"\n{_way(task)}: {clean(root.text, 200)}", style=CODE_STYLES.get(root.code, ""))
+        # The root's own reason stands above the table, once.
+        text.append(f"\n{_way(task)} ({clean(root.code)})", style=CODE_STYLES.get(root.code, ""))
     if len(task.waited_seconds) > 1 or (task.waited_seconds and task.now.code == "running"):
         text.append(f"\n{clean(task.summary)}", style="dim")
     return text
@@ -160,10 +163,11 @@ def print_intervals(console: Console, parts: Sequence[Interval], left_out: int) 
         return
     rows = table("from", "took", "", "reason", "attempt", "pod", right=("took", "attempt"), long=("pod",))
     longest = max(part.seconds for part in parts) or 1.0
+    cells = LONGEST_BAR if console.width >= NARROW else NARROW_BAR
     mark = "━" if console.encoding.startswith("utf") else "#"
     for part in parts:
         style = CODE_STYLES.get(part.code, "")
-        bar = Text(mark * max(1, round(LONGEST_BAR * part.seconds / longest)), style=style)
+        bar = Text(mark * max(1, round(cells * part.seconds / longest)), style=style)
         took = duration(part.seconds) + (" …" if part.to is None else "  ")
         rows.add_row(
             part.from_.astimezone().strftime("%H:%M:%S.%f")[:-3],

@@ -112,9 +112,9 @@ class Cluster:
         self._exits.callback(pod.close)
         return pod
 
-    def start(self, count: int, **settings: str) -> list[PodProcess]:
+    def start(self, count: int, *, tasks: str | None = None, **settings: str) -> list[PodProcess]:
         """Starts pods and waits until they are ready."""
-        started = [self.launch(**settings) for _ in range(count)]
+        started = [self.launch(tasks=tasks, **settings) for _ in range(count)]
         for pod in started:
             pod.wait_until_ready()
         return started

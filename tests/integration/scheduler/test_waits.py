@@ -166,6 +166,23 @@ async def test_an_outage_is_noted_for_all_lanes_once(lab: Lab) -> None:
         await first.run_once()
 
 
+async def test_an_outage_that_is_over_while_a_look_is_under_way_is_noted_by_the_next(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    noting = noter(lab, living(lab))
+    await waiting(lab, 20)
+    pods = lab.store.pods
+
+    async def and_redis_is_back() -> object:
+        noting.outage(30.0)
+        monkeypatch.undo()
+        return await pods()
+
+    monkeypatch.setattr(lab.store, "pods", and_redis_is_back)
+    await noting.run_once()
+    assert notes(lab, "*") == []
+    await noting.run_once()
+    assert notes(lab, "*") == ["storage 30"]
+
+
 async def test_a_pod_that_alone_was_cut_off_notes_no_outage(lab: Lab) -> None:
     noting = noter(lab, living(lab))
     lab.set_deadline(living(lab, "p2"), 10_000 - 5_000)  # heard of 5 s ago
@@ -226,3 +243,29 @@ def test_a_look_notes_a_bounded_number_of_lanes() -> None:
     found = lane_notes({f"default/f{number}": 0 for number in range(300)}, [])
     assert len(found) == NOTES_PER_CALL
     assert {reason for reason, _ in found.values()} == {Reason.NO_CAPABLE_POD}
+
+
+async def test_a_loop_ends_when_its_pod_does_although_a_look_loses_the_cancellation(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As redis-py does before Python 3.12 now and then."""
+    noting, looks, reached = noter(lab, living(lab)), list[str](), asyncio.Event()
+    lanes = lab.partition.backlog.lanes
+
+    async def losing() -> object:
+        looks.append("look")
+        reached.set()
+        try:
+            await asyncio.sleep(0.05)
+        except asyncio.CancelledError:
+            looks.append("lost")
+        return await lanes()
+
+    monkeypatch.setattr(lab.partition.backlog, "lanes", losing)
+    await waiting(lab, 20)
+    noting.outage(3.0)
+    loop = asyncio.create_task(noting.run())
+    await reached.wait()
+    loop.cancel()
+    await asyncio.wait([loop], timeout=10)
+    assert loop.cancelled()
+    assert looks == ["look"]
+    assert notes(lab, "*") == ["storage 3"]

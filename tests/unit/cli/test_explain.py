@@ -62,7 +62,7 @@ def test_a_run_is_explained_by_its_causes_and_its_tasks(cli: Cli, pods: FakePods
     [row] = [line for line in ended.out.splitlines() if line.startswith("encode")]
     assert row.split() == ["encode", "ready", "4", "min", "50", "s", "no", "pod", "registers", "transcode"]
     assert "waited 312 s: 290 s for a pod that registers transcode, 22 s for parents" in ended.out
-    assert "← check ← encode: no pod registers transcode" in ended.out
+    assert "← check ← encode (no_capable_pod)" in ended.out
     assert "1 task that ended: --all shows them" in ended.err
     assert pods.requests[0].url.params["unended"] == "true"
 

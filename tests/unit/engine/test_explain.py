@@ -159,6 +159,10 @@ def test_what_was_noted_just_before_the_wait_ended_lasted_until_then() -> None:
     assert noted(Note(Reason.NO_CAPABLE_POD, 10_000, 19_999 - NOTE_SLACK_MS))[-1] == ("queued", 19_999 - NOTE_SLACK_MS, 20_000)
 
 
+def test_an_outage_is_over_when_it_is_noted() -> None:
+    assert noted(Note(Reason.STORAGE, 10_000, 19_000)) == [("storage", 10_000, 19_000), ("queued", 19_000, 20_000)]
+
+
 def test_what_was_noted_before_a_task_was_ready_says_nothing_of_it() -> None:
     assert noted(Note(Reason.NO_CAPABLE_POD, 1_000, 9_000)) == told(QUEUE)
     assert noted(Note(Reason.NO_CAPABLE_POD, 1_000, 10_000)) == told(QUEUE)
