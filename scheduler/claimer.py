@@ -3,6 +3,9 @@
 One call is under way at a time. While it is, attempts go on ending, so the next call takes them all: batches grow with the load by
 themselves, and a lone task's end is committed at once. A call whose answer was lost is repeated with the same operation id for as long
 as it takes: what ran is never thrown away because Redis was out of reach.
+
+A call claims either functions that run in this process or, by another set of capabilities, those that need a child process: so a pod
+takes no more of these than it has processes for, and leaves the rest to other pods.
 """
 
 from __future__ import annotations
@@ -39,6 +42,7 @@ class Claimer:
         partition: Partition,
         who: Identity,
         *,
+        for_processes: Identity | None,
         holdings: Holdings,
         executor: Executor,
         timers: Timers,
@@ -48,17 +52,23 @@ class Claimer:
         clock: Callable[[], float],
         verbose: bool,
     ) -> None:
-        """`announce` makes the heartbeat tell storage again what this pod can run; `verbose` publishes each claim."""
+        """`for_processes` is the same pod with the functions that need a child process, if it has any; `who` has the others.
+
+        `announce` makes the heartbeat tell storage again what this pod can run; `verbose` publishes each claim.
+        """
         self.number = number
-        self._partition, self._who, self._holdings, self._executor = partition, who, holdings, executor
+        self._partition, self._holdings, self._executor = partition, holdings, executor
+        self._who, self._for_processes = who, for_processes
         self._timers, self._passer, self._publisher, self._announce = timers, passer, publisher, announce
         self._clock, self._verbose = clock, verbose
         self._random = random.Random()
         self._done: deque[tuple[Held, Outcome]] = deque()
         self._turn = asyncio.Event()
         self._look = True
+        self._look_for_processes = for_processes is not None
         self._draining = False
-        holdings.call_when_fed(number, self.wake)
+        for room in (holdings.slots, holdings.processes):
+            room.call_when_fed(number, self.wake)
         self._starting: set[asyncio.Task[None]] = set()
         self.refused: str | None = None
         """Why the server takes no claims, while it does not."""
@@ -72,11 +82,14 @@ class Claimer:
     def wake(self) -> None:
         """There may be ready tasks: look."""
         self._look = True
+        self._look_for_processes = self._for_processes is not None
         self._turn.set()
 
     def attempt_done(self, held: Held, outcome: Outcome) -> None:
         """An attempt of this partition has ended: commit it."""
         self._holdings.end(held.claim.claim_id)
+        if held.process:
+            self._look_for_processes = True
         self._done.append((held, outcome))
         self._turn.set()
 
@@ -94,21 +107,35 @@ class Claimer:
         while True:
             await self._turn.wait()
             self._turn.clear()
-            while self._done or (self._look and not self._draining and self._holdings.has_room(self.number)):
+            while self._done or self._may_claim():
                 await self.run_once()
                 self._holdings.feed()
+
+    def _may_claim(self) -> bool:
+        return not self._draining and (
+            self._may_claim_for_processes() or (self._look and self._holdings.has_room(self.number, process=False))
+        )
+
+    def _may_claim_for_processes(self) -> bool:
+        return self._look_for_processes and self._holdings.has_room(self.number, process=True)
 
     async def run_once(self) -> Settled:
         """One call: commits what has ended and claims what there is room for."""
         batch, ends, partial = self._next_batch()
-        reserved = 0 if self._draining else self._holdings.reserve(self.number, CLAIMS_PER_CALL)
-        self._look = False
+        process = not self._draining and self._may_claim_for_processes()
+        reserved = 0 if self._draining else self._holdings.reserve(self.number, CLAIMS_PER_CALL, process=process)
+        who = self._who
+        if process and self._for_processes is not None:
+            # What this call makes ready for the other set of capabilities is looked for by the next one.
+            who, self._look_for_processes, self._look = self._for_processes, False, True
+        else:
+            self._look = False
         op = operation_id()
         try:
-            settled = await until_answered(lambda: self._call(op, ends, reserved), on_failure=self._storage_failed)
+            settled = await until_answered(lambda: self._call(op, who, ends, reserved), on_failure=self._storage_failed)
             self.failing, self.last_round = False, self._clock()
             self._settle(batch, ends, partial, settled)
-            self._receive(settled.claims)
+            self._receive(settled.claims, process=process)
         except Exception:
             # Stored data make no sense. What the pod does not list goes back to the queue; what it lists for ever would stay running.
             for held in batch:
@@ -116,19 +143,20 @@ class Claimer:
             self.wake()
             raise
         finally:
-            self._holdings.settle(reserved)
+            self._holdings.settle(reserved, process=process)
         if not settled.registered and reserved:
             self.unregistered = True
             self._announce()
         elif reserved and len(settled.claims) == reserved:
-            self._look = True
+            self._look_for_processes |= process
+            self._look |= not process
         return settled
 
-    async def _call(self, op: str, ends: Sequence[Ended], want: int) -> Settled:
+    async def _call(self, op: str, who: Identity, ends: Sequence[Ended], want: int) -> Settled:
         if ends:
-            return await self._partition.commit(op, self._who, ends, want)
+            return await self._partition.commit(op, who, ends, want)
         try:
-            claimed = await self._partition.claim(op, self._who, want)
+            claimed = await self._partition.claim(op, who, want)
         except StorageRefused as error:
             self._refuse(str(error))
             return Settled([], [], cascades=False, registered=True)
@@ -204,11 +232,11 @@ class Claimer:
             )
         )
 
-    def _receive(self, claims: list[Claim]) -> None:
+    def _receive(self, claims: list[Claim], *, process: bool) -> None:
         """Starts claimed tasks; those of runs that this pod does not know yet follow when their graphs are there."""
         unknown: list[Held] = []
         for claim in claims:
-            held = Held(claim, self.number)
+            held = Held(claim, self.number, process)
             self._holdings.add(held)
             graph = self._partition.graphs.get(claim.run_id)
             if graph is None:

@@ -30,6 +30,8 @@ class Description:
 
     capabilities: str
     text: str
+    others: tuple[tuple[Identity, str], ...] = ()
+    """Further sets of capabilities that the pod claims by."""
 
 
 class Heart(threading.Thread):
@@ -122,6 +124,8 @@ class Heart(threading.Thread):
             self._who, self._refs(number), unheard_before_ms=before_ms, capabilities=said.capabilities, description=said.text
         )
         self._server_clocks[number] = (pulse.now_ms, time.monotonic())
+        for identity, capabilities in said.others:
+            self._connections[number].beat(identity, [], capabilities=capabilities)
         if describe and number == len(self._connections) - 1:
             self._described = now
         self._on_pulse(number, pulse)

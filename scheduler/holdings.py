@@ -6,10 +6,10 @@ Written by the event loop, read by the heartbeat thread: single dict operations,
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from scheduler.attempt import Attempt
+from scheduler.room import Room
 from storage.graphs import RunGraph
 from storage.partition import Claim
 
@@ -20,6 +20,8 @@ class Held:
 
     claim: Claim
     partition: int
+    process: bool = False
+    """True where the attempt needs a child process."""
     graph: RunGraph | None = None
     attempt: Attempt | None = None
     started: float = 0.0
@@ -27,15 +29,17 @@ class Held:
 
 
 class Holdings:
-    """All claims of this pod, by claim id, and the slots that they fill."""
+    """All claims of this pod, by claim id, and the places that their attempts are in.
 
-    def __init__(self, capacity: int) -> None:
-        self.capacity = capacity
+    An attempt that has ended is in no place any more, though its claim is held until the commit is answered.
+    """
+
+    def __init__(self, concurrency: int, processes: int) -> None:
+        self.slots = Room(concurrency)
+        self.processes = Room(processes)
+        """For functions with `executor="process"`; each of them is in a slot too."""
         self._held: dict[str, Held] = {}
         self._ended: set[str] = set()
-        self._reserved = 0
-        self._hungry: set[int] = set()
-        self._calls: dict[int, Callable[[], None]] = {}
         self._empty = asyncio.Event()
         self._empty.set()
 
@@ -52,55 +56,42 @@ class Holdings:
     def get(self, claim_id: str) -> Held | None:
         return self._held.get(claim_id)
 
-    def free(self) -> int:
-        """Slots that no attempt is in: an attempt that has ended fills none, though its claim is held until the commit is answered."""
-        return max(0, self.capacity - len(self._held) + len(self._ended) - self._reserved)
+    def has_room(self, partition: int, *, process: bool) -> bool:
+        """True where a partition may claim; one that may not is called as soon as it may."""
+        return self.slots.has_room(partition) and (not process or self.processes.has_room(partition))
 
-    def has_room(self, partition: int) -> bool:
-        """True where a partition may claim; one that may not is hungry, and called as soon as it may."""
-        if self._room(partition):
-            return True
-        self._hungry.add(partition)
-        return False
+    def reserve(self, partition: int, most: int, *, process: bool) -> int:
+        """Takes up to `most` places for a claim call that is under way; `settle` gives back what it did not fill."""
+        reserved = self.slots.reserve(partition, most)
+        if process:
+            slots, reserved = reserved, self.processes.reserve(partition, reserved)
+            self.slots.settle(slots - reserved)
+        return reserved
 
-    def reserve(self, partition: int, most: int) -> int:
-        """Takes up to `most` free slots for a claim call that is under way; `settle` gives back what it did not fill."""
-        taken = min(most, self._room(partition))
-        if taken:
-            self._hungry.discard(partition)
-        self._reserved += taken
-        return taken
-
-    def _room(self, partition: int) -> int:
-        """Free slots; where other partitions are hungry, no more than what is left of this one's equal share."""
-        others = len(self._hungry) - (partition in self._hungry)
-        if not others:
-            return self.free()
-        mine = sum(held.partition == partition for claim_id, held in self._held.items() if claim_id not in self._ended)
-        return max(0, min(self.free(), max(1, self.capacity // (others + 1)) - mine))
-
-    def call_when_fed(self, partition: int, call: Callable[[], None]) -> None:
-        """`call` is for a hungry partition that may claim again."""
-        self._calls[partition] = call
+    def settle(self, reserved: int, *, process: bool) -> None:
+        """Ends a reservation; what was claimed has been added before."""
+        self.slots.settle(reserved)
+        if process:
+            self.processes.settle(reserved)
 
     def feed(self) -> None:
-        """Calls hungry partitions for which there is room by now. They stay hungry until they have reserved it."""
-        if self._hungry and self.free():
-            for partition in [hungry for hungry in self._hungry if self._room(hungry)]:
-                self._calls[partition]()
-
-    def settle(self, reserved: int) -> None:
-        """Ends a reservation; what was claimed has been added before."""
-        self._reserved -= reserved
+        """Calls partitions that wait for a place where there is one by now."""
+        self.slots.feed()
+        self.processes.feed()
 
     def add(self, held: Held) -> None:
         self._held[held.claim.claim_id] = held
+        self.slots.take(held.partition)
+        if held.process:
+            self.processes.take(held.partition)
         self._empty.clear()
 
     def end(self, claim_id: str) -> None:
         """The attempt has ended, its commit is on the way."""
-        if claim_id in self._held:
+        held = self._held.get(claim_id)
+        if held is not None and claim_id not in self._ended:
             self._ended.add(claim_id)
+            self._vacate(held)
 
     def has_ended(self, claim_id: str) -> bool:
         """True where the attempt has ended and its commit, which will say what became of it, is on the way."""
@@ -108,11 +99,18 @@ class Holdings:
 
     def drop(self, claim_id: str) -> Held | None:
         """The claim is settled, lost or given back."""
-        self._ended.discard(claim_id)
         dropped = self._held.pop(claim_id, None)
+        if dropped is not None and claim_id not in self._ended:
+            self._vacate(dropped)
+        self._ended.discard(claim_id)
         if not self._held:
             self._empty.set()
         return dropped
+
+    def _vacate(self, held: Held) -> None:
+        self.slots.vacate(held.partition)
+        if held.process:
+            self.processes.vacate(held.partition)
 
     def refs(self, partition: int) -> list[str]:
         """References of all claims in a partition; may be called from any thread."""

@@ -13,8 +13,8 @@ import re
 import socket
 import time
 import traceback
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any, Protocol
 
@@ -79,7 +79,7 @@ def new_pod_id() -> str:
     return f"{host}-{os.urandom(4).hex()}"
 
 
-def capabilities_of(queues: Sequence[str], functions: Sequence[str]) -> tuple[str, str]:
+def capabilities_of(queues: Iterable[str], functions: Iterable[str]) -> tuple[str, str]:
     """The string in which scripts look a pod's queues and functions up, and its digest."""
     text = " " + " ".join([*(f"q:{queue}" for queue in sorted(queues)), *(f"f:{name}" for name in sorted(functions))]) + " "
     return text, sha256(text.encode()).hexdigest()[:16]
@@ -96,9 +96,15 @@ class Pod:
     def __init__(self, store: Store, registry: Registry, publisher: Publisher, options: PodOptions) -> None:
         """Needs a running loop, since the executor does."""
         self._store, self._registry, self._publisher, self._options = store, registry, publisher, options
-        self._capabilities, digest = capabilities_of(options.queues, registry.names())
+        in_children = [function.name for function in registry if function.kind == "process"]
+        self._capabilities, digest = capabilities_of(options.queues, set(registry.names()).difference(in_children))
         self.who = Identity(new_pod_id(), digest, int(options.lease_ttl_seconds * 1000))
-        self._holdings = Holdings(options.concurrency)
+        self._also: list[tuple[Identity, str]] = []
+        """Functions that need a child process are claimed by an identity of their own: there is room for few of them."""
+        if in_children:
+            capabilities, digest = capabilities_of(options.queues, in_children)
+            self._also.append((replace(self.who, capabilities_digest=digest), capabilities))
+        self._holdings = Holdings(options.concurrency, options.processes)
         self._loop = asyncio.get_running_loop()
         self._started_at_ms = time.time_ns() // 1_000_000
         self._draining = False
@@ -146,6 +152,7 @@ class Pod:
             number,
             partition,
             self.who,
+            for_processes=self._also[0][0] if self._also else None,
             holdings=self._holdings,
             executor=self._executor,
             timers=timers,
@@ -250,6 +257,8 @@ class Pod:
     async def _sign_off(self) -> None:
         for partition in self._store.partitions:
             try:
+                for identity, _ in self._also:
+                    await asyncio.wait_for(_repeated(functools.partial(partition.release, identity, [])), LEAVE_SECONDS)
                 await asyncio.wait_for(_repeated(functools.partial(partition.release, self.who, [], leave=True)), LEAVE_SECONDS)
             except (StorageError, TimeoutError):
                 return
@@ -309,7 +318,7 @@ class Pod:
                 "catalog": catalog,
             }
         )
-        return Description(self._capabilities, text)
+        return Description(self._capabilities, text, tuple(self._also))
 
     def _in_loop(self, function: Callable[..., None], *args: Any) -> None:
         try:

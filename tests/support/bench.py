@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 from engine.compile import compile_definition
@@ -40,11 +40,15 @@ class Bench:
     async def open(cls, url: str, namespace: str) -> Self:
         return cls(await Store.open(url, namespace=namespace))
 
-    async def pod(self, *functions: Callable[..., Any], ttl_seconds: float = 10.0, **options: Any) -> Pod:
+    async def pod(
+        self, *functions: Callable[..., Any], in_processes: Sequence[Callable[..., Any]] = (), ttl_seconds: float = 10.0, **options: Any
+    ) -> Pod:
         """Starts a pod that has these functions, and waits until it is ready."""
         registry = Registry()
         for function in functions:
             registry.register(function)
+        for function in in_processes:
+            registry.register(function, executor="process")
         pod = Pod(self.store, registry, self.published, PodOptions(lease_ttl_seconds=ttl_seconds, **options))
         self.pods.append(pod)
         await pod.start()

@@ -36,6 +36,16 @@ def meets(folder: str, others: int) -> int:
     return os.getpid()
 
 
+def stays_until(path: str) -> bool:
+    """Returns once there is such a file."""
+    deadline = time.monotonic() + 60
+    while not Path(path).exists():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{path} did not come")
+        time.sleep(0.005)
+    return True
+
+
 def prints(text: str) -> None:
     print(text)  # noqa: T201  # what the task is for
 

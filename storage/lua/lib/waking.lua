@@ -4,6 +4,9 @@
 local function wait_or_work(pod, digest, idle)
   local key = T .. 'waiting:' .. digest
   if idle then
+    -- A pod that runs a chain is idle after each of its tasks: it is noted again when a second has passed, not each time.
+    local noted = redis.call('ZSCORE', key, pod)
+    if noted and math.abs(now - tonumber(noted)) < 1000 then return end
     redis.call('ZADD', key, now, pod)
     redis.call('PEXPIRE', key, 90000)
     redis.call('ZADD', T .. 'waiting', now, digest)

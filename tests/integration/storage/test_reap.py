@@ -111,7 +111,7 @@ async def test_a_claim_whose_lease_is_still_there_is_left_and_its_pod_looked_at_
     answer = await judge.reap()
     assert answer is not None
     assert answer[:2] == (1, 0)
-    assert 30 < answer[2] <= 60
+    assert 0 < answer[2] <= 10
     assert lab.client.zrange(lab.keys.claims("p2"), 0, -1) == [held.ref.encode()]
     deadline = lab.client.zscore(lab.keys.pods, "p2")
     assert 30_000 < float(str(deadline)) - lab.now_ms() <= 60_000
