@@ -71,8 +71,9 @@ def read_run_over_http(get: Get, run_id: str) -> RunRecord:
     events = _events_over_http(get, run_id, [])
     for _ in range(TRIES):
         status = dict(get(f"/workflow_status/{run_id}"))
-        if status["next_cursor"] is not None:
-            raise ValueError(f"run {run_id} has more tasks than one answer holds")
+        while (cursor := status["next_cursor"]) is not None:
+            page = get(f"/runs/{run_id}/tasks", cursor=cursor, limit=str(PAGE))
+            status["tasks"], status["next_cursor"] = [*status["tasks"], *page["tasks"]], page["next_cursor"]
         logs = {
             task["id"]: get(f"/runs/{run_id}/tasks/{task['id']}")["attempts_log"]
             for task in status["tasks"]

@@ -29,8 +29,13 @@ GIVEN_BACK = frozenset({"task_lost", "task_released", "task_unheard"})
 """A claim that ended without a result. In a live run the same atomic step moves the task on; in one that has ended it is cancelled."""
 ENDS_OF_CLAIMS = frozenset({"task_succeeded", "task_failed", "task_retry", "task_sleep", "task_cancelled"}) | GIVEN_BACK
 RUN_ENDS = {"run_succeeded": RunState.SUCCEEDED, "run_failed": RunState.FAILED, "run_cancelled": RunState.CANCELLED}
-RUN_EVENTS = frozenset({"run_created", *RUN_ENDS})
-TASK_EVENTS = frozenset({*AFTER, *GIVEN_BACK})
+EFFECTS = frozenset({"effect_sent", "effect_confirmed"})
+REPAIRS = frozenset({"task_repaired", "run_repaired"})
+"""The audit has put back what Redis had forgotten."""
+ASIDE = EFFECTS | REPAIRS
+"""Events that move nothing."""
+RUN_EVENTS = frozenset({"run_created", "run_repaired", *RUN_ENDS})
+TASK_EVENTS = frozenset({"task_repaired", *AFTER, *GIVEN_BACK, *EFFECTS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +77,14 @@ class World:
     """Tasks that succeeded, failed or were skipped."""
     given_back: list[str] = field(default_factory=list[str])
     """The task whose claim has just ended, and that must move on with the next event."""
+    last: EventView | None = None
+    """The event before."""
+    logs: dict[str, dict[int, Literal["failed", "lost"]]] = field(default_factory=dict[str, dict[int, Literal["failed", "lost"]]])
+    """Task id → attempt → how it ended, of the attempts that were tried again."""
 
     def __post_init__(self) -> None:
         self.tasks = {task.id: TaskPlace() for task in self.record.graph.tasks}
+        self.logs = {task.id: {} for task in self.record.graph.tasks}
 
     def parents(self, task_id: str) -> dict[str, TaskState]:
         """Predecessors, and where they stand."""
@@ -86,11 +96,12 @@ class World:
         return Violation(invariant, self.record.run.run_id, task_id, text)
 
     def apply(self, event: EventView) -> None:
-        """Believes an event whose type and task are known."""
+        """Believes an event."""
+        self.last = event
         if event.type in RUN_ENDS:
             self.state = RUN_ENDS[event.type]
             self.ended = self.ended or ("cancelled" if self.state is RunState.CANCELLED else "finished")
-        if event.task_id is not None:
+        if event.task_id is not None and event.type not in ASIDE:
             before = self.tasks[event.task_id]
             after = self._moved(before, event)
             self.tasks[event.task_id] = after
@@ -115,6 +126,10 @@ class World:
         task_id = event.task_id or ""
         self.given_back = [task_id] if after.given_back else []
         self.done += is_done(after.state) - is_done(before.state)
+        if event.type == "task_retry":
+            self.logs[task_id][before.attempts] = "failed"
+        elif event.type == "task_ready" and before.last_type == "task_lost":
+            self.logs[task_id][before.attempts] = "lost"
         graph = self.record.graph
         if after.state is TaskState.FAILED and not graph.tasks[graph.index_of[task_id]].allow_failure:
             self.hard_failures += before.state is not TaskState.FAILED
@@ -127,16 +142,8 @@ def is_done(state: TaskState) -> bool:
     return state in {TaskState.SUCCEEDED, TaskState.FAILED, TaskState.SKIPPED}
 
 
-def is_known(event: EventView, record: RunRecord) -> bool:
-    """True where the event can be told: its type is known, and its task is one of the run."""
-    if event.type in RUN_EVENTS:
-        return event.task_id is None
-    return event.type in TASK_EVENTS and event.task_id in record.graph.index_of
-
-
 def replay(world: World) -> Iterator[EventView]:
-    """Each event of the run, `world` being as it was before it."""
+    """Each event of the run, `world` being as it was before it. The log must be one that `event_log.in_log` finds nothing in."""
     for event in world.record.events:
-        if is_known(event, world.record):
-            yield event
-            world.apply(event)
+        yield event
+        world.apply(event)

@@ -4,8 +4,8 @@ Task code notes its attempt and its fencing token. A claim may have been given t
 lost long ago may still start: so entries are matched with claims by their tokens, never by their order in the file. After a rollback of
 Redis claims are forgotten that ran, and a run that is under way makes new ones after it was read; then only the tokens are compared.
 
-Claim ids are not shown to readers; that none is used twice follows from how pods make them (128 random bits), and tests/unit/scheduler
-and tests/integration/storage/test_claim.py hold the scripts to it.
+Claim ids are not shown to readers; that none is used twice follows from how pods make them (128 random bits), and
+tests/integration/storage hold the scripts to it.
 """
 
 from __future__ import annotations

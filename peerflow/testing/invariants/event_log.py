@@ -13,10 +13,10 @@ from typing import cast
 from engine.states import TaskState
 from peerflow.testing.history import Operation
 from peerflow.testing.records import RunRecord
-from peerflow.testing.replay import RUN_EVENTS, TASK_EVENTS, World
+from peerflow.testing.replay import RUN_ENDS, RUN_EVENTS, TASK_EVENTS, World
 from peerflow.testing.violation import Violation
 
-BY_ATTEMPT = TASK_EVENTS - {"task_ready", "task_skipped"}
+BY_ATTEMPT = TASK_EVENTS - {"task_ready", "task_skipped", "task_repaired"}
 """Events that say which attempt of which pod they are about."""
 
 
@@ -48,7 +48,7 @@ def at_end(world: World) -> Iterator[Violation]:
             state = TaskState.CANCELLED
         if task.state is not state:
             yield world.violation("S13", f"it says {task.state}, its events say {state}", task.id)
-    ends = [event.at_ms for event in world.record.events if event.type in RUN_EVENTS - {"run_created"}]
+    ends = [event.at_ms for event in world.record.events if event.type in RUN_ENDS]
     if (run.finished_at_ms is not None) != bool(ends) or run.finished_at_ms not in {None, *ends}:
         yield world.violation("S13", f"it ended at {run.finished_at_ms}, its events say {ends}")
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from engine.states import TaskState
-from peerflow.testing.replay import ENDS_OF_CLAIMS, GIVEN_BACK, TaskPlace, World
+from peerflow.testing.replay import EFFECTS, ENDS_OF_CLAIMS, GIVEN_BACK, TaskPlace, World
 from peerflow.testing.violation import Violation
 from storage.views import EventView
 
@@ -40,7 +40,9 @@ def _of_task(world: World, event: EventView, task_id: str, task: TaskPlace) -> I
     elif world.ended and kind not in STOPPED_ATTEMPTS:
         invariant = "S12" if world.ended == "finished" else "S9"
         yield world.violation(invariant, f"{_name(event)} although the run was {world.ended}", task_id)
-    elif kind in ENDS_OF_CLAIMS:
+    elif kind == "task_repaired":
+        return
+    elif kind in ENDS_OF_CLAIMS or kind in EFFECTS:
         if not _ends_current_claim(task, event):
             yield world.violation("S2", f"{_name(event)} by attempt {event.attempt} of pod {event.pod}; {_told(task)}", task_id)
         elif kind == "task_cancelled" and not world.ended:
@@ -54,10 +56,11 @@ def _of_task(world: World, event: EventView, task_id: str, task: TaskPlace) -> I
 def _ends_current_claim(task: TaskPlace, event: EventView) -> bool:
     if task.given_back:
         return event.type == "task_failed" and task.last_type == "task_lost"
-    if task.state is TaskState.WAITING:
-        # The end of a sleep ends the attempt that went to sleep.
-        return event.type == "task_succeeded" and task.last_type == "task_sleep"
-    return task.state is TaskState.RUNNING and (event.attempt, event.pod) == (task.attempts, task.pod)
+    if (event.attempt, event.pod) != (task.attempts, task.pod):
+        return False
+    # The end of a sleep ends the attempt that went to sleep.
+    slept = task.last_type == "task_sleep" and event.type == "task_succeeded"
+    return task.state is TaskState.RUNNING or slept
 
 
 def _two_places(world: World, kind: str, task_id: str, task: TaskPlace) -> bool:

@@ -2,7 +2,7 @@
 
 The only rule yet is `all_success`: ready when every predecessor has succeeded, skipped as soon as one failed or was skipped. An edge that
 was counted twice shows as a task that is ready too early. That in-degrees are never below zero is seen inside only: tests of `commit` and
-`pass_on` in tests/integration/storage, and the random walks.
+`pass_on`, and walks over all scripts, in tests/integration/storage.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """S10, S11 and L1 as clients see them: one key, one run; a refused post leaves no run; an accepted run is there, and ends.
 
-A post notes `key` (its idempotency key), `caller` where there are several, `body` (the body or a digest of it) and `name` (the run's name),
+A post notes `idempotency_key`, `caller` where there are several, `body` (the body or a digest of it) and `name` (the run's name),
 each where it has one; its answer `run_id`, and `existing` where it is known. A history must not be longer than the runs are kept: with its
 run a key is forgotten. That parts of a definition go away after a minute: tests/integration/storage/test_stage_run.py.
 """
@@ -16,7 +16,7 @@ from peerflow.testing.violation import Violation
 
 
 def in_history(operations: list[Operation], runs: Sequence[RunRecord], *, rollback: bool, live: bool) -> Iterator[Violation]:
-    """What is wrong between the posts and the runs. `live`: runs may be still under way."""
+    """What is wrong between the posts and the runs, each of them once. `live`: runs may be still under way."""
     posts = [operation for operation in operations if operation.kind == "post"]
     if not rollback:
         yield from _keys(posts)
@@ -34,7 +34,7 @@ def _keys(posts: list[Operation]) -> Iterator[Violation]:
         if post.outcome == "ok" and _key(post):
             groups[_key(post)].append(post)
     for group in groups.values():
-        key, ids = group[0].text("key"), sorted({str(post.run_id) for post in group})
+        key, ids = group[0].text("idempotency_key"), sorted({str(post.run_id) for post in group})
         bodies = {post.text("body") for post in group if post.text("body") is not None}
         if len(ids) > 1:
             yield Violation("S10", ids[0], None, f"the idempotency key {key!r} has {len(ids)} runs: {', '.join(ids)}")
@@ -68,6 +68,8 @@ def _made(posts: list[Operation], runs: Sequence[RunRecord]) -> Iterator[Violati
 
 
 def _key(post: Operation) -> str:
-    """The idempotency key with its caller's identity; empty where the post has none."""
-    key = post.text("key")
+    """The idempotency key with its caller's identity; empty where the post has none. Raises ValueError for one that is noted otherwise."""
+    if "key" in post.asked:
+        raise ValueError("a post notes its key as idempotency_key: noted as key, it would not be checked")
+    key = post.text("idempotency_key")
     return "" if key is None else f"{post.text('caller')} {key}"

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given
-from hypothesis import strategies as st
-
-from engine.states import RunState, TaskState
+from engine.states import RunState
 from peerflow.testing.checker import check
 from peerflow.testing.history import History
-from tests.support.fake_run import FakeRun, FakeTask
+from tests.support.fake_run import FakeRun
 from tests.support.lab import dag
 
 RETRIED = {"retry": {"max_attempts": 3, "wait": {"initial": 60, "multiplier": 1, "jitter": 0}}}
@@ -137,12 +134,12 @@ def test_a_failure_that_is_allowed_fails_neither_the_run_nor_stops_it() -> None:
 def test_a_post_without_an_answer_may_have_made_a_run_or_not() -> None:
     history = History()
     run = FakeRun({"name": "once", **dag(a="")}, history)
-    first = history.invoke("post", key="k", name="once", body="b")
+    first = history.invoke("post", idempotency_key="k", name="once", body="b")
     history.unknown(first)
-    history.invoke("post", key="other", name="never")
-    second = history.invoke("post", key="k", name="once", body="b")
+    history.invoke("post", idempotency_key="other", name="never")
+    second = history.invoke("post", idempotency_key="k", name="once", body="b")
     history.ok(second, run_id=run.run_id, existing=True)
-    refused = history.invoke("post", key="k", name="once", body="another")
+    refused = history.invoke("post", idempotency_key="k", name="once", body="another")
     history.fail(refused, status=422)
     run.claim("a")
     run.succeed("a")
@@ -168,92 +165,3 @@ def test_a_run_that_is_under_way_is_right_at_each_moment() -> None:
     run.give_back("a")
     run.claim("a", "p9")
     assert check(run.history, [record], live=True) == []
-
-
-class Chaos:
-    """A correct engine that does what `data` says, and always comes to an end."""
-
-    def __init__(self, data: st.DataObject) -> None:
-        self.data = data
-        size = data.draw(st.integers(1, 6))
-        self.run = FakeRun(dag(on_failure=data.draw(st.sampled_from(["continue", "stop"])), **{f"t{n}": self.task(n) for n in range(size)}))
-        self.held: dict[str, FakeTask] = {}
-        self.zombies: list[tuple[str, FakeTask]] = []
-
-    def task(self, number: int) -> dict[str, Any]:
-        parents = [f"t{before}" for before in range(number) if self.data.draw(st.booleans())]
-        return {"depends_on": parents, "allow_failure": self.data.draw(st.booleans()), **RETRIED}
-
-    def step(self) -> None:
-        run = self.run
-        live = run.state is RunState.RUNNING
-        options = [("claim", task_id) for task_id, task in run.tasks.items() if live and task.state is TaskState.READY]
-        options += [("fire", task_id) for task_id, task in run.tasks.items() if live and task.state is TaskState.WAITING]
-        running = [task_id for task_id, task in run.tasks.items() if task.state is TaskState.RUNNING]
-        options += [
-            (kind, task_id) for task_id in running for kind in ("succeed", "succeed", "fail", "retry", "sleep", "lose", "give_back")
-        ]
-        options += [("zombie", "")] * any(map(self.is_late, self.zombies))
-        options += [("cancel", "")] * (live and self.data.draw(st.integers(0, 20)) == 0)
-        kind, task_id = self.data.draw(st.sampled_from(options))
-        self.do(kind, task_id)
-
-    def do(self, kind: str, task_id: str) -> None:
-        run = self.run
-        match kind:
-            case "claim":
-                heard = self.data.draw(st.booleans())
-                self.held[task_id] = run.claim(task_id, self.data.draw(st.sampled_from(["p1", "p2"])), runs=heard)
-                if not heard:
-                    self.zombies.append((task_id, self.held[task_id]))
-            case "retry" if run.tasks[task_id].failures == 2:
-                self.ends(task_id)
-                run.fail(task_id)
-            case "zombie":
-                late = next(filter(self.is_late, self.zombies))
-                self.zombies.remove(late)
-                run.starts(*late)
-            case "lose" | "give_back":
-                getattr(run, kind)(task_id)
-            case "fire":
-                run.fire(task_id)
-            case "cancel":
-                number = run.history.invoke("cancel")
-                run.cancel()
-                run.history.ok(number, run_id=run.run_id, state=str(run.state))
-            case _:
-                self.ends(task_id)
-                getattr(run, kind)(task_id)
-
-    def is_late(self, claim: tuple[str, FakeTask]) -> bool:
-        """Its lease was lost or given back before its code began; what it will commit is refused."""
-        task = self.run.tasks[claim[0]]
-        return task.token != claim[1].token or task.state is not TaskState.RUNNING
-
-    def ends(self, task_id: str) -> None:
-        """A pod that commits has run the code, however late it heard of the claim."""
-        held = self.held[task_id]
-        if (task_id, held) in self.zombies:
-            self.zombies.remove((task_id, held))
-            self.run.starts(task_id, held)
-
-    def moves(self) -> bool:
-        return self.run.state is RunState.RUNNING
-
-
-@given(st.data())
-def test_random_faults_on_a_correct_engine_break_nothing(data: st.DataObject) -> None:
-    chaos = Chaos(data)
-    for _ in range(data.draw(st.integers(0, 25))):
-        if not chaos.moves():
-            break
-        chaos.step()
-        assert violations(chaos.run, live=True, max_lost=3) == []
-    while chaos.moves():
-        chaos.do(*next_step(chaos.run))
-    assert violations(chaos.run) == []
-
-
-def next_step(run: FakeRun) -> tuple[str, str]:
-    by_state = {TaskState.READY: "claim", TaskState.WAITING: "fire", TaskState.RUNNING: "succeed"}
-    return next((by_state[task.state], task_id) for task_id, task in run.tasks.items() if task.state in by_state)
