@@ -98,3 +98,17 @@ async def test_a_task_that_waits_for_room_in_redis_says_so(own_server: RedisProc
     await bench.finished(run_id)
     assert "for room in Redis" in (await explained(bench, run_id, waits)).summary
     assert pod.readiness().ready
+
+
+async def test_a_refusal_is_noted_although_nothing_waits(own_server: RedisProcess, bench: Bench) -> None:
+    pod = await bench.pod(held_until(asyncio.Event(), asyncio.Event()))
+    key = bench.store.partitions[0].keys.waits("*")
+    allow(own_server, memory=1)
+    try:
+        pod.look()
+        with connect(own_server.url) as client:
+            await wait_until_async(
+                lambda: [str(line).split()[0] for line in client.lrange(key, 0, -1)] == ["refused"], "the refusal is noted"
+            )
+    finally:
+        allow(own_server, memory=0)
