@@ -22,7 +22,8 @@ from peerflow.api import create_app
 from peerflow.http_server import Server
 from peerflow.settings import Settings
 from scheduler.builtin import register_builtins
-from scheduler.pod import Pod, PodOptions
+from scheduler.identity import PodOptions
+from scheduler.pod import Pod
 from scheduler.registry import Registry
 from storage.embedded import EmbeddedValkey
 from storage.repeat import until_answered

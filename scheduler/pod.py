@@ -7,16 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import json
-import os
-import re
-import socket
 import time
-import traceback
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from dataclasses import dataclass, replace
-from hashlib import sha256
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
 
 from pydantic import JsonValue
 
@@ -28,50 +22,20 @@ from scheduler.attempt import Attempt
 from scheduler.auditor import Auditor
 from scheduler.claimer import Claimer
 from scheduler.executor import Executor
-from scheduler.heart import RETRY_SECONDS, Description, Heart
+from scheduler.heart import Description, Heart
 from scheduler.holdings import Held, Holdings
+from scheduler.identity import Passport, PodOptions
 from scheduler.inbox import Inbox
 from scheduler.keeping import StoredEffects
+from scheduler.loops import Loops
 from scheduler.passing import Passer
 from scheduler.reaper import Reaper
 from scheduler.registry import Registry
-from scheduler.timers import LOOK_SECONDS, Timers
+from scheduler.timers import Timers
 from scheduler.waits import WaitNoter
 from storage.heartbeats import Pulse
-from storage.partition import Identity
 from storage.repeat import until_answered
 from storage.store import Store
-
-
-class Loop(Protocol):
-    """A background loop."""
-
-    async def run(self) -> None: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PodOptions:
-    """What a pod is told; durations in seconds."""
-
-    concurrency: int = 100
-    queues: tuple[str, ...] = ("default",)
-    lease_ttl_seconds: float = 10.0
-    max_lost: int = 3
-    audit_after_seconds: float = 30.0
-    """A live run in which nothing happens for so long is looked at: is there something that can happen?"""
-    processes: int = 1
-    result_bytes: int = 256 * 1024
-    version: str = "0"
-    leave_seconds: float = 5.0
-    """How long a leaving pod waits for storage before it leaves without a word."""
-    unheard_seconds: float = 5.0
-    """Twice the time limit of a claim call: an older claim that this pod does not list never reached it."""
-    beat_retry_seconds: float = RETRY_SECONDS
-    """Between two heartbeats that failed; less than a third of the TTL."""
-    look_seconds: float = LOOK_SECONDS
-    """How often a pod looks for timers of pods that died."""
-    verbose: bool = False
-    """Publish an event for every claim and every success too, which costs a tenth of the speed or more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,23 +43,6 @@ class Readiness:
     ready: bool
     reason: str
     detail: dict[str, JsonValue]
-
-
-def new_pod_id() -> str:
-    """Host name and 8 random hex digits: new at each start, so that a restarted pod is never taken for its predecessor."""
-    host = re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname())[:40]
-    return f"{host}-{os.urandom(4).hex()}"
-
-
-def capabilities_of(queues: Iterable[str], functions: Iterable[str]) -> tuple[str, str]:
-    """The string in which scripts look a pod's queues and functions up, and its digest."""
-    text = " " + " ".join([*(f"q:{queue}" for queue in sorted(queues)), *(f"f:{name}" for name in sorted(functions))]) + " "
-    return text, sha256(text.encode()).hexdigest()[:16]
-
-
-async def _repeated(call: Callable[[], Awaitable[object]]) -> None:
-    """Repeats it until storage answers; the caller sets the limit."""
-    await until_answered(call)
 
 
 class Pod:
@@ -106,20 +53,13 @@ class Pod:
     ) -> None:
         """Needs a running loop, since the executor does."""
         self._store, self._registry, self._publisher, self._options = store, registry, publisher, options
-        in_children = [function.name for function in registry if function.kind == "process"]
-        self._capabilities, digest = capabilities_of(options.queues, set(registry.names()).difference(in_children))
-        self.who = Identity(new_pod_id(), digest, int(options.lease_ttl_seconds * 1000))
-        self._also: list[tuple[Identity, str]] = []
-        """Functions that need a child process are claimed by an identity of their own: there is room for few of them."""
-        if in_children:
-            capabilities, digest = capabilities_of(options.queues, in_children)
-            self._also.append((replace(self.who, capabilities_digest=digest), capabilities))
+        self._passport = Passport(registry, options)
+        self.who = self._passport.who
         self._holdings = Holdings(options.concurrency, options.processes)
         self._loop = asyncio.get_running_loop()
-        self._started_at_ms = time.time_ns() // 1_000_000
         self._draining = False
         self._released = 0
-        self._loops: asyncio.Task[None] | None = None
+        self._loops = Loops(self.who.pod_id, publisher)
         self._beside: set[asyncio.Task[None]] = set()
         self._clock = clock
         self._effects = StoredEffects(self._holdings, store.partitions, result_bytes=options.result_bytes)
@@ -176,7 +116,7 @@ class Pod:
             number,
             partition,
             self.who,
-            for_processes=self._also[0][0] if self._also else None,
+            for_processes=self._passport.for_processes,
             holdings=self._holdings,
             executor=self._executor,
             timers=timers,
@@ -229,29 +169,8 @@ class Pod:
     async def start(self) -> None:
         """Starts the loops and the heartbeat. Storage need not be there yet."""
         self._heart.start()
-        self._loops = asyncio.create_task(self._run(), name="peerflow-loops")
-
-    async def _run(self) -> None:
-        async with asyncio.TaskGroup() as group:
-            loops = (*self._claimers, *self._passers, *self._timers, *self._reapers, *self._auditors, *self._inboxes, *self._noters)
-            for loop in loops:
-                group.create_task(self._keep_running(loop), name=type(loop).__name__)
-
-    async def _keep_running(self, loop: Loop) -> None:
-        """Starts a loop again that raised what it should not have: one run that makes no sense must not stop a pod."""
-        while True:
-            try:
-                await loop.run()
-            except Exception as error:  # noqa: BLE001  # whatever it is, other runs' tasks go on
-                self._publisher.publish(
-                    LoopFailed(
-                        pod_id=self.who.pod_id,
-                        loop=type(loop).__name__,
-                        error=repr(error),
-                        traceback="".join(traceback.format_exception(error)),
-                    )
-                )
-                await asyncio.sleep(1.0)
+        loops = (*self._claimers, *self._passers, *self._timers, *self._reapers, *self._auditors, *self._inboxes, *self._noters)
+        self._loops.start(loops)
 
     async def drain(self, grace_seconds: float) -> None:
         """Claims nothing more, lets what runs finish for `grace_seconds`, and gives back the rest. Heartbeats go on."""
@@ -281,9 +200,7 @@ class Pod:
         """Ends executor, loops and heartbeat without a word to storage: what is held runs out there, as after a kill."""
         await self._executor.close()
         self._effects.close()
-        if self._loops is not None:
-            self._loops.cancel()
-            await asyncio.gather(self._loops, return_exceptions=True)
+        await self._loops.stop()
         self._heart.stop()
         if self._heart.is_alive():
             await asyncio.to_thread(self._heart.join, 2 * self._options.lease_ttl_seconds)
@@ -295,7 +212,7 @@ class Pod:
             claimer.drain()
             mine = [held for held in left if held.partition == number]
             try:
-                await asyncio.wait_for(_repeated(functools.partial(claimer.give_back, mine, "the pod stops")), self._options.leave_seconds)
+                await self._leave(functools.partial(claimer.give_back, mine, "the pod stops"))
                 released += len(mine)
             except (StorageError, TimeoutError):
                 continue
@@ -304,13 +221,16 @@ class Pod:
     async def _sign_off(self) -> None:
         for partition in self._store.partitions:
             try:
-                for identity, _ in self._also:
-                    await asyncio.wait_for(_repeated(functools.partial(partition.release, identity, [])), self._options.leave_seconds)
-                await asyncio.wait_for(
-                    _repeated(functools.partial(partition.release, self.who, [], leave=True)), self._options.leave_seconds
-                )
+                if self._passport.for_processes is not None:
+                    await self._leave(functools.partial(partition.release, self._passport.for_processes, []))
+                await self._leave(functools.partial(partition.release, self.who, [], leave=True))
             except (StorageError, TimeoutError):
                 return
+
+    async def _leave(self, call: Callable[[], Awaitable[object]]) -> None:
+        """Repeats the call until storage answers; TimeoutError where a leaving pod waits no longer."""
+        async with asyncio.timeout(self._options.leave_seconds):
+            await until_answered(call)
 
     def look(self) -> None:
         """Looks for ready tasks, timers that are due, and orphans at once."""
@@ -357,29 +277,8 @@ class Pod:
         return Readiness(ready=True, reason="ok", detail=detail)
 
     def _describe(self) -> Description:
-        """What storage keeps of this pod; called in the heartbeat thread."""
-        catalog = [
-            {
-                "name": function.name,
-                "kind": function.kind,
-                "description": function.description,
-                "parameters": function.parameters,
-            }
-            for function in self._registry
-        ]
-        text = json.dumps(
-            {
-                "host": socket.gethostname(),
-                "version": self._options.version,
-                "state": "draining" if self._draining else "alive",
-                "started_at_ms": self._started_at_ms,
-                "ttl_ms": self.who.ttl_ms,
-                "concurrency": self._options.concurrency,
-                "queues": list(self._options.queues),
-                "catalog": catalog,
-            }
-        )
-        return Description(self._capabilities, text, tuple(self._also))
+        """Called in the heartbeat thread."""
+        return self._passport.describe("draining" if self._draining else "alive")
 
     def _in_loop(self, function: Callable[..., None], *args: Any) -> None:
         try:

@@ -25,7 +25,7 @@ from peerflow.testing.loops import LoopThread
 from peerflow.testing.pods import ClusterPod, Surroundings
 from peerflow.testing.timekeeper import Timekeeper
 from peerflow.testing.trace import Call, Trace
-from scheduler.pod import PodOptions
+from scheduler.identity import PodOptions
 from storage.backstage import Backstage, shifted
 from storage.embedded import EmbeddedValkey
 from storage.gate import Rewrite, Rig, Scripts

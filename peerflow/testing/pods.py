@@ -13,7 +13,8 @@ from peerflow.testing.faults import FaultPlan
 from peerflow.testing.gates import PodGate
 from peerflow.testing.loops import LoopThread
 from peerflow.testing.trace import Call, Trace
-from scheduler.pod import Pod, PodOptions
+from scheduler.identity import PodOptions
+from scheduler.pod import Pod
 from scheduler.registry import Registry
 from storage.gate import Rig, Scripts
 from storage.store import Store

@@ -8,7 +8,8 @@ from typing import Any, Self
 from engine.compile import compile_definition
 from engine.definition import WorkflowDefinition
 from engine.events import Event
-from scheduler.pod import Pod, PodOptions
+from scheduler.identity import PodOptions
+from scheduler.pod import Pod
 from scheduler.registry import Registry
 from storage.store import Store
 from storage.views import NewRun, RunView, TaskView

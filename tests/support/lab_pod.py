@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from scheduler.pod import capabilities_of
+from scheduler.identity import capabilities_of
 from storage.heartbeats import HeartbeatConnection, Pulse
 from storage.partition import EDGES_PER_CALL, Claim, Ended, Identity, Settled
 

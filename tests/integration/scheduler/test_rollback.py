@@ -77,8 +77,7 @@ class Forgetful:
 
 
 @pytest.fixture
-async def forgetful(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Forgetful]:
-    monkeypatch.setattr("scheduler.pod.UNHEARD_SECONDS", 1.0)
+async def forgetful(tmp_path: Path) -> AsyncGenerator[Forgetful]:
     seed = random.randrange(2**32)
     print(f"seed {seed}")  # noqa: T201  # shown where the test fails
     forgetful = Forgetful(tmp_path, random.Random(seed))
@@ -91,7 +90,7 @@ async def forgetful(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncGen
 async def test_runs_end_well_though_the_server_forgets_its_last_moments_thirty_times(forgetful: Forgetful) -> None:
     bench = Bench(await Store.open(forgetful.process.url))
     for _ in range(2):
-        await bench.pod(good, bad, flaky, sleep, ttl_seconds=TTL_SECONDS, audit_after_seconds=0.2)
+        await bench.pod(good, bad, flaky, sleep, ttl_seconds=TTL_SECONDS, unheard_seconds=1.0, audit_after_seconds=0.2)
     try:
         for _ in range(CUTS):
             since = forgetful.size()
