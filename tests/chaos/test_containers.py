@@ -89,6 +89,7 @@ def test_a_pod_that_is_gone_for_longer_than_its_lease_is_replaced(
     assert other.get(f"/workflow_status/{run_id}") == status
 
 
+@pytest.mark.long
 def test_a_pod_that_loses_its_network_for_a_moment_keeps_its_task(fleet: Fleet) -> None:
     pods = [fleet.pod(), fleet.pod()]
     run_id, owner, other = held_by(fleet, pods, "moment")
@@ -115,6 +116,7 @@ def test_a_pod_that_hears_nothing_from_redis_keeps_what_redis_knows_it_runs(flee
     assert other.wait_until_finished(run_id)["status"] == "succeeded"
 
 
+@pytest.mark.long
 def test_a_pod_without_a_cpu_costs_time_and_nothing_else(fleet: Fleet) -> None:
     pods = [fleet.pod(concurrency=8), fleet.pod(concurrency=8)]
     runs = [pod.post(bwa("work", width=40, seconds=0.3)) for pod in pods]
@@ -154,6 +156,7 @@ def test_docker_stop_gives_tasks_back_uncharged_and_ends_with_status_0(fleet: Fl
     assert summary(other.wait_until_finished(run_id))["held"] == ("succeeded", 1, 0)
 
 
+@pytest.mark.long
 def test_a_rolling_restart_of_containers_loses_no_attempt_and_no_post(fleet: Fleet) -> None:
     pods = [fleet.pod(), fleet.pod()]
     over, runs, refused = threading.Event(), list[str](), list[str]()

@@ -28,7 +28,7 @@ ERRORS = [
     "ERR max number of clients reached",
 ]
 BY_WORD = {text.split(" ", 1)[0] if not text.startswith("ERR") else "MAXCLIENTS": text for text in ERRORS}
-OFTEN = {"LOADING", "OOM", "NOPERM", "MOVED", "MAXCLIENTS"}
+OFTEN = {"LOADING", "OOM", "NOPERM", "MOVED"}
 """One of each kind that clients take differently; the others are tried in the long set."""
 WORDS = [word if word in OFTEN else pytest.param(word, marks=pytest.mark.long) for word in BY_WORD]
 MOST_CALLS = 40

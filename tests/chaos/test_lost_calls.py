@@ -22,11 +22,12 @@ DIAMOND: dict[str, Any] = {
 }
 WIDE: dict[str, Any] = {"tasks": {f"t{number}": {"task": "work", "args": {"seconds": 0}} for number in range(300)}}
 """More roots than one call makes ready: the rest is passed on."""
+SCRIPTS = ["create_run", "claim", "commit", "heartbeat", "fire_timers", pytest.param("pass_on", marks=pytest.mark.long)]
 HOLD = {"task": "hold_first_attempt", "args": {"gate": "gate"}}
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("script", ["create_run", "claim", "commit", "heartbeat", "fire_timers", "pass_on"])
+@pytest.mark.parametrize("script", SCRIPTS)
 def test_calls_that_are_lost_three_times_change_nothing(stage: Stage, script: str, when: Literal["before", "after"]) -> None:
     # Three heartbeats in a row are 0.75 s: with what a busy machine adds, two are as many as a lease of 2 s surely survives.
     rules = stage.on(script, Cut(when), times=2 if script == "heartbeat" else 3)

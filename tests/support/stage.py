@@ -55,7 +55,7 @@ def staged(folder: Path, **settings: str) -> Generator[Stage]:
         exits.callback(redis.close)
         redis.start()
         proxies = (exits.enter_context(Proxy(redis.url)), exits.enter_context(Proxy(redis.url)))
-        cluster = Cluster(folder, tasks="tests.support.pod_tasks,tests.support.hostile_tasks", **settings)
+        cluster = Cluster(folder, **settings)
         exits.callback(cluster.close)
         for proxy, queue in zip(proxies, QUEUES, strict=True):
             cluster.launch(redis_url=proxy.url, queues=f"default,{queue}")
