@@ -16,7 +16,7 @@ from peerflow.testing.records import RunRecord, read_run_over_http
 from tests.chaos.campaign.arena import PLACES, Arena
 from tests.chaos.campaign.nemesis import Nemesis
 from tests.chaos.campaign.recovery import recoveries
-from tests.chaos.campaign.traffic import Client, wait_until_all_ended
+from tests.chaos.campaign.traffic import Client, all_runs, wait_until_all_ended
 
 CLIENTS, PAUSE_SECONDS = 2, 0.3
 END_SECONDS = 60.0
@@ -56,7 +56,7 @@ def play(folder: Path, seed: int, seconds: float, tally: Tally, say: Callable[[s
     try:
         problems, clients = _under_way(arena, seed, seconds)
         arena.wait_until_ready()
-        runs = sorted({run_id for client in clients for run_id in client.runs})
+        runs = sorted({*all_runs(arena), *(run_id for client in clients for run_id in client.runs)})
         problems += [f"L1: run {run_id} has not ended" for run_id in wait_until_all_ended(arena, runs, END_SECONDS)]
         records = [read_run_over_http(arena.get, run_id) for run_id in runs]
         entries = arena.history.entries()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import threading
 import time
@@ -79,11 +80,11 @@ class Client(threading.Thread):
             self._http.close()
 
     def _post(self, definition: dict[str, Any], key: str) -> str | None:
-        deadline = time.monotonic() + GIVE_UP_SECONDS
+        deadline, body = time.monotonic() + GIVE_UP_SECONDS, json.dumps(definition)
         again = self._random.random() < 0.1
         answered = None
         while time.monotonic() < deadline:
-            operation = self._arena.history.invoke("post", idempotency_key=key, definition=definition)
+            operation = self._arena.history.invoke("post", idempotency_key=key, body=body, name=str(definition["name"]))
             try:
                 answer = self._http.post(f"{self._url()}/workflow", json=definition, headers={"Idempotency-Key": key})
             except httpx.ConnectError:
@@ -123,6 +124,17 @@ class Client(threading.Thread):
 
     def _url(self) -> str:
         return self._random.choice(self._arena.places).pod.url
+
+
+def all_runs(arena: Arena) -> list[str]:
+    """Every run that there is, also one whose post nobody has heard an answer to."""
+    found: list[str] = []
+    page = arena.get("/runs", limit="1000")
+    while True:
+        found += [str(run["run_id"]) for run in page["runs"]]
+        if page["next_cursor"] is None:
+            return found
+        page = arena.get("/runs", limit="1000", cursor=str(page["next_cursor"]))
 
 
 def wait_until_all_ended(arena: Arena, run_ids: list[str], within_seconds: float) -> list[str]:
