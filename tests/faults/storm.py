@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,8 +19,10 @@ from tests.faults.scenarios import SCENARIOS, Scenario
 from tests.faults.schedule import Move, Schedule
 from tests.faults.tasks import BANK, TASKS
 
-RETENTION_SECONDS = 600.0
-MOST_PODS = 8
+RETENTION_SECONDS = 30 * 86_400.0
+"""Longer than all that schedules sleep and jump."""
+WITHIN_SECONDS = 20.0
+"""Of real time, for one run; far more than it takes."""
 OUTLAST_TTLS = 3.5
 """Longer than any freeze of a schedule."""
 AUDIT_SECONDS = 2.0
@@ -68,6 +71,8 @@ class _Storm:
         self._cancels = sorted((move for move in schedule.moves if move.act == "cancel"), key=lambda move: move.at_call)
         self._run_ids: list[str] = []
         self._records: list[RunRecord] = []
+        self._cancelling = threading.Lock()
+        """One pod at a time: each asks another, which must not be waiting for the first."""
 
     def blow(self) -> None:
         """Everything happens that is planned; then calm, and everything comes to an end."""
@@ -79,7 +84,7 @@ class _Storm:
             poster = post_at_once if name == "submit" else post
             self._run_ids.append(poster(cluster, workflow, f"run {number}"))
         for run_id in self._run_ids:
-            cluster.wait(run_id, within_seconds=60.0, meanwhile=self._move)
+            cluster.wait(run_id, within_seconds=WITHIN_SECONDS, meanwhile=self._move)
         cluster.before_call = None
         cluster.plan = FaultPlan()
         self._keep_one()
@@ -146,16 +151,16 @@ class _Storm:
     def _cancel_at_the_moment(self, call: Call, args: Sequence[Any]) -> None:
         """In the thread of the pod whose call is about to be sent."""
         del args
-        if not self._cancels or call.name in {"inbox", "heartbeat"} or self._cancels[0].at_call > self._calls():
-            return
-        move = self._cancels.pop(0)
-        if move.number > len(self._run_ids):
+        if call.name in {"inbox", "heartbeat"} or not self._cancelling.acquire(blocking=False):
             return
         try:
-            cancel(self._cluster, self._run_ids[move.number - 1], not_through=call.pod)
+            if self._cancels and self._cancels[0].at_call <= self._calls() and self._cancels[0].number <= len(self._run_ids):
+                cancel(self._cluster, self._run_ids[self._cancels.pop(0).number - 1], not_through=call.pod)
+                self._outcome.met["cancel"] += 1
         except (RunAlreadyFinished, PodGone):
             return
-        self._outcome.met["cancel"] += 1
+        finally:
+            self._cancelling.release()
 
 
 def _unexpected(record: RunRecord, scenario: Scenario, cluster: Cluster) -> list[str]:

@@ -66,6 +66,7 @@ async def test_an_announced_effect_is_recorded_with_its_claim_and_nothing_else_c
         "run:R1:events": numbered("t run_created", "t ready 0 - -", "t started 0 1 p1"),
         "run:R1:tasks": {"0": "running 1 0 T t t - p1 op1.0"},
         "runs": {"R1": "t"},
+        "audits": {"R1": "t"},
         "claims:p1": {REF: "t"},
     }
     assert await begin(lab, claim) == ("new", "")
