@@ -19,6 +19,16 @@ os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")
 ALL_SERVERS = [EMBEDDED, *(pytest.param(image, marks=pytest.mark.docker) for image in IMAGES)]
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests marked `long` run where they are asked for: `-m long`, or PEERFLOW_LONG=1 for all of them beside the others."""
+    if os.environ.get("PEERFLOW_LONG") == "1" or "long" in str(config.getoption("markexpr")):
+        return
+    left_out = [item for item in items if item.get_closest_marker("long")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("long")]
+
+
 @pytest.fixture(scope="session")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Generator[Servers]:
     servers = Servers(tmp_path_factory.mktemp("embedded"))

@@ -214,7 +214,8 @@ class Cluster(Caller):
 
     def _wait_until_ready(self, pod: ClusterPod) -> None:
         deadline = time.monotonic() + READY_SECONDS
-        while not pod.ready:
+        # A fault may kill a pod, or hold it up, before it is ready.
+        while not pod.ready and pod.lives:
             if time.monotonic() > deadline:
                 raise AssertionError(f"{pod} is not ready: {pod.pod.readiness().reason}\n{self.trace.story()}")
             time.sleep(POLL_SECONDS)

@@ -58,6 +58,7 @@ class Trace:
     _emptied: set[str] = field(default_factory=set[str])
     """Pods that have been told that claims went back which they had never heard of: an answer that is repeated has none then."""
     _passed: dict[str, str] = field(default_factory=dict[str, str])
+    """Run and task → the pod that told the first slice of its successors."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _began: float = field(default_factory=time.monotonic)
 
@@ -112,8 +113,11 @@ class Trace:
         words: Counter[str] = Counter()
         if call.name == "commit":
             words["zombie refused"] = answer[1].count("STALE")
-            refs = [str(args[at]) for at in range(6, len(args), 7)]
-            late = [ref.split(" ")[1] for ref, word in zip(refs, answer[1], strict=False) if word == "TERMINAL"]
+            ended = [args[at : at + 7] for at in range(6, len(args), 7)]
+            late = [str(end[0]).split(" ")[1] for end, word in zip(ended, answer[1], strict=False) if word == "TERMINAL"]
+            for end, word in zip(ended, answer[1], strict=False):
+                if word == "OK" and end[5]:
+                    self._passed.setdefault(" ".join(str(end[0]).split(" ")[1:3]), call.pod)
             words["cancel beat commit"] = sum(run in self.cancelled for run in late)
             words["run ended before a commit"] = len(late)
         elif call.name == "heartbeat":

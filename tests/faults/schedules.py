@@ -14,6 +14,7 @@ from tests.faults.storm import Outcome, play
 TRIES = 3
 """Threads of pods run as the machine lets them: a schedule that failed once is tried so often before a smaller one counts as good."""
 MOST_FAILURES = 3
+"""Shrinking takes its time; so much is enough to look at."""
 
 
 @dataclass(slots=True)
@@ -59,6 +60,7 @@ def run_schedules(
     url: str,
     *,
     within_seconds: float | None = None,
+    most_failures: int = MOST_FAILURES,
     on_schedule: Callable[[int, Outcome], object] | None = None,
     **options: Any,
 ) -> Totals:
@@ -75,7 +77,7 @@ def run_schedules(
             on_schedule(seed, outcome)
         if outcome.problems:
             totals.failures.append(Failure(seed, *shrunk(schedule, outcome, url, **options)))
-        if len(totals.failures) >= MOST_FAILURES or (within_seconds is not None and time.monotonic() - started > within_seconds):
+        if len(totals.failures) >= most_failures or (within_seconds is not None and time.monotonic() - started > within_seconds):
             break
     totals.seconds = time.monotonic() - started
     return totals
