@@ -76,8 +76,13 @@ def crash_sweep(
     """
     if pods < 2:
         raise ValueError("a sweep needs at least 2 pods: one that dies, and one that takes over")
-    post_run = clients or (lambda cluster, key: post(cluster, workflow, key))
-    sweep = _Sweep(post_run, tasks, pods, reset, effects, outputs, check, FaultPlan.parse(under), looks, within_seconds, options)
+
+    def one_client(cluster: Cluster, key: str) -> str:
+        return post(cluster, workflow, key)
+
+    sweep = _Sweep(
+        clients or one_client, tasks, pods, reset, effects, outputs, check, FaultPlan.parse(under), looks, within_seconds, options
+    )
     report = sweep.report
     started = time.monotonic()
     try:

@@ -6,7 +6,7 @@ import random
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Literal, Self, TypeVar, get_args
+from typing import Literal, Self, TypeVar, cast, get_args
 
 from peerflow.testing import ERRORS, Fault, FaultKind, FaultPlan, Point
 from tests.faults.scenarios import SCENARIOS
@@ -132,4 +132,4 @@ def _parsed(text: str) -> Move:
     found = _MOVE.fullmatch(text)
     if found is None or found[2] not in get_args(Act):
         raise ValueError(f"{text!r} is no move; write '@40 kill 1', '@40 freeze 2 1.5', '@40 jump 3600' or '@40 cancel 3'")
-    return Move(int(found[1]), found[2], int(found[3]), float(found[4] or 0))
+    return Move(int(found[1]), cast(Act, found[2]), int(found[3]), float(found[4] or 0))

@@ -174,9 +174,10 @@ async def test_code_that_is_cancelled_while_it_confirms_leaves_no_error_that_nob
     class Slow(EffectMemory):
         def confirm(self, context: TaskContext, name: str, op: str, result_json: str) -> Future[None]:
             del context, name, op, result_json
-            return answer
+            answers.append(Future())
+            return answers[0]
 
-    answer: Future[None] = Future()
+    answers: list[Future[None]] = []
     unheard: list[Any] = []
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, told: unheard.append(told))
@@ -191,7 +192,7 @@ async def test_code_that_is_cancelled_while_it_confirms_leaves_no_error_that_nob
     paying.cancel()
     with pytest.raises(asyncio.CancelledError):
         await paying
-    answer.set_exception(LeaseLost("c" * 32))
+    answers.pop().set_exception(LeaseLost("c" * 32))
     for _ in range(3):
         await asyncio.sleep(0)
     del paying
