@@ -87,8 +87,10 @@ class Effect:
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if error is None and not self.confirmed:
             text = self._text()
-            # The effect has happened. Code that is cancelled now does not take back that this is said.
-            await asyncio.shield(asyncio.wrap_future(self._confirm(text)))
+            # The effect has happened. Code that is cancelled now does not take back that this is said, and does not hear the answer.
+            said = asyncio.wrap_future(self._confirm(text))
+            said.add_done_callback(_take_note)
+            await asyncio.shield(said)
             self._done(text)
 
     def __enter__(self) -> Self:
@@ -181,6 +183,12 @@ def full(name: str) -> EffectRefused:
 
 def confirmed_already(name: str) -> EffectRefused:
     return EffectRefused(name, "another block of this name has confirmed it meanwhile; give each effect a name of its own")
+
+
+def _take_note(said: asyncio.Future[None]) -> None:
+    """Whoever waited may be gone: then nobody else asks how it ended, which the loop would report as an error."""
+    if not said.cancelled():
+        said.exception()
 
 
 def _in_a_loop() -> bool:

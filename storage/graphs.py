@@ -45,9 +45,12 @@ class RunGraph:
         return " ".join([self.words[root] for root in self.graph.roots[start : start + count]])
 
     def entries(self, start: int, count: int) -> str:
-        """Up to `count` tasks from index `start` on as "index flags lane", as they are found in the ready queue."""
+        """Up to `count` tasks from index `start` on as "index flags priority lane", by which the ready queue and timers name them."""
         return " ".join(
-            [f"{task.index} {'a' if task.allow_failure else '-'} {lane_of(task)}" for task in self.graph.tasks[start : start + count]]
+            [
+                f"{task.index} {'a' if task.allow_failure else '-'} {task.priority} {lane_of(task)}"
+                for task in self.graph.tasks[start : start + count]
+            ]
         )
 
 

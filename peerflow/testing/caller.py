@@ -97,6 +97,10 @@ class Caller:
             return False
         return True
 
+    def limbo_repairs(self) -> int:
+        """How often the pods' audits found something to repair: never, where the server has forgotten nothing."""
+        return self._ask(None, lambda store: store.limbo_repairs())
+
     def _ask(self, through: ClusterPod | None, question: Callable[[Store], Coroutine[Any, Any, T]]) -> T:
         if through is None:
             return self._client.run(question(self._store))

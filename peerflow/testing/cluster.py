@@ -12,9 +12,10 @@ import secrets
 import tempfile
 import threading
 import time
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from engine.events import Event
 from peerflow.testing.caller import POLL_SECONDS, Caller
@@ -64,6 +65,7 @@ class Cluster(Caller):
         retention_seconds: float = 3600.0,
         max_lost: int = 3,
         queues: tuple[str, ...] = ("default",),
+        audit_after_seconds: float = 30.0,
         virtual_time: bool = True,
         plan: FaultPlan | None = None,
         rewrite: Rewrite | None = None,
@@ -80,6 +82,9 @@ class Cluster(Caller):
         self.pods: list[ClusterPod] = []
         self.met: list[Call] = []
         """Calls that met a fault."""
+        self.before_call: Callable[[Call, Sequence[Any]], object] | None = None
+        """Hears of each call of a pod that reaches the server, with the script's arguments, and may hold it up: the call is sent when it
+        returns. It runs in that pod's thread, so it must not ask that pod for anything."""
         self._started = 0
         self.namespace = "sim" + secrets.token_hex(4)
         self._registry = registry_of(tasks, lambda: self.history)
@@ -105,6 +110,7 @@ class Cluster(Caller):
                     queues=queues,
                     lease_ttl_seconds=lease_ttl_seconds,
                     max_lost=max_lost,
+                    audit_after_seconds=audit_after_seconds,
                     leave_seconds=2.0,
                     beat_retry_seconds=min(0.25, lease_ttl_seconds / 6),
                 ),
@@ -115,6 +121,7 @@ class Cluster(Caller):
                 sever=self._sever,
                 on_pause=self.time.thaw_later,
                 on_fault=self.met.append,
+                on_call=self._on_call,
             )
             self._client = LoopThread("peerflow-client")
             self._exits.callback(self._client.close)
@@ -143,12 +150,13 @@ class Cluster(Caller):
         await store.prepare()
         return store
 
-    def wait(self, run_id: str, within_seconds: float = 30.0) -> RunView:
+    def wait(self, run_id: str, within_seconds: float = 30.0, *, meanwhile: Callable[[], object] | None = None) -> RunView:
         """The run once it has ended. While nothing can happen but by time, time passes: to the next timer, or until dead pods' leases end.
 
-        `within_seconds` of real time. Raises AssertionError, with the latest calls, where the run does not end, or nothing could end it.
+        `within_seconds` of real time. `meanwhile` is called again and again, in this thread: it may break pods, and start new ones.
+        Raises AssertionError, with the latest calls, where the run does not end, or nothing could end it.
         """
-        return self.time.wait(run_id, within_seconds)
+        return self.time.wait(run_id, within_seconds, meanwhile)
 
     def start_pod(self, *, wait: bool = True) -> ClusterPod:
         """One more pod, `p1`, `p2`, … in the order of their start."""
@@ -169,12 +177,18 @@ class Cluster(Caller):
         self.history = History()
         self.trace.reset_numbers()
         self.met.clear()
+        self.before_call = None
         self.plan = plan
 
     @property
     def living(self) -> list[ClusterPod]:
         """Pods that reach the server."""
         return [pod for pod in self.pods if pod.lives]
+
+    def cancel(self, run_id: str, reason: str = "the test says so", *, through: ClusterPod | None = None) -> str:
+        """See Caller.cancel."""
+        self.trace.cancelled.add(run_id)
+        return super().cancel(run_id, reason, through=through)
 
     def advance(self, seconds: float) -> None:
         """Lets time pass: living pods go on beating meanwhile, the leases of others end, timers fire."""
@@ -200,7 +214,8 @@ class Cluster(Caller):
 
     def _wait_until_ready(self, pod: ClusterPod) -> None:
         deadline = time.monotonic() + READY_SECONDS
-        while not pod.ready:
+        # A fault may kill a pod, or hold it up, before it is ready.
+        while not pod.ready and pod.lives:
             if time.monotonic() > deadline:
                 raise AssertionError(f"{pod} is not ready: {pod.pod.readiness().reason}\n{self.trace.story()}")
             time.sleep(POLL_SECONDS)
@@ -211,6 +226,10 @@ class Cluster(Caller):
             backstage.sever(client_name)
         finally:
             backstage.close()
+
+    def _on_call(self, call: Call, args: Sequence[Any]) -> None:
+        if self.before_call is not None:
+            self.before_call(call, args)
 
     def _stop_pods(self) -> None:
         for pod in self.pods:

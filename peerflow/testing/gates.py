@@ -34,10 +34,14 @@ class PodGate:
         sever: Callable[[], None],
         on_pause: Callable[[float], None],
         on_fault: Callable[[Call], None],
+        on_call: Callable[[Call, Sequence[Any]], None],
     ) -> None:
-        """`sever` cuts the pod's connections; `on_pause` hears how many TTLs a pause lasts, and thaws the pod after them."""
+        """`sever` cuts the pod's connections; `on_pause` hears how many TTLs a pause lasts, and thaws the pod after them.
+
+        `on_call` hears of each call before it meets its fault or is sent, in the thread that makes it.
+        """
         self._pod, self._trace, self._plan, self._sever = pod, trace, plan, sever
-        self._on_pause, self._on_fault = on_pause, on_fault
+        self._on_pause, self._on_fault, self._on_call = on_pause, on_fault, on_call
         self.dead = False
         self.cut = False
         self._moves = threading.Event()
@@ -125,6 +129,8 @@ class PodGate:
         call.fault = None if self.dead else self._plan().at(call.points)
         if call.fault is not None:
             self._on_fault(call)
+        if not self.down:
+            self._on_call(call, args)
         return call
 
     def _before(self, call: Call) -> None:

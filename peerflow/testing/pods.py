@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -41,6 +41,7 @@ class Surroundings:
     """Cuts the connections of the client of that name."""
     on_pause: Callable[[ClusterPod, float], None]
     on_fault: Callable[[Call], None]
+    on_call: Callable[[Call, Sequence[Any]], None]
 
 
 class ClusterPod:
@@ -62,6 +63,7 @@ class ClusterPod:
             sever=lambda: around.sever(self._client_name),
             on_pause=lambda ttls: around.on_pause(self, ttls),
             on_fault=around.on_fault,
+            on_call=around.on_call,
         )
         self.stopped = False
         self._thread = LoopThread(f"peerflow-{name}")

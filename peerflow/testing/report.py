@@ -28,10 +28,12 @@ class Finding:
 class SweepReport:
     """What was tried, and what came of it."""
 
+    tried: int = 0
+    """Disturbed runs, those included whose fault found no call."""
     points: Counter[str] = field(default_factory=Counter[str])
     """Call → how many calls of this name changed something in the undisturbed run."""
     faults: Counter[str] = field(default_factory=Counter[str])
-    """Kind → how many disturbed runs met it."""
+    """Kind → how many calls met it."""
     unreached: list[str] = field(default_factory=list[str])
     """Plans whose call was not made in their run: with several pods, how many calls a run takes differs a little."""
     findings: list[Finding] = field(default_factory=list[Finding])
@@ -43,11 +45,6 @@ class SweepReport:
     def violations(self) -> list[str]:
         """Every problem of every finding."""
         return [f"{finding.plan}: {problem}" for finding in self.findings for problem in finding.problems]
-
-    @property
-    def tried(self) -> int:
-        """Disturbed runs, those included whose fault found no call."""
-        return sum(self.faults.values()) + len(self.unreached)
 
     def __str__(self) -> str:
         points = ", ".join(f"{count} {call}" for call, count in sorted(self.points.items()))

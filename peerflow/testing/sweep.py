@@ -10,14 +10,15 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from engine.errors import StorageError
 from engine.states import TaskState
-from peerflow.testing.caller import PodGone
 from peerflow.testing.checker import check as check_invariants
+from peerflow.testing.clients import Clients, post
 from peerflow.testing.cluster import Cluster
-from peerflow.testing.faults import ANY, FaultKind, FaultPlan, Point
+from peerflow.testing.faults import ANY, Fault, FaultKind, FaultPlan, Point
 from peerflow.testing.functions import Tasks
 from peerflow.testing.leaks import leaked_keys
 from peerflow.testing.records import RunRecord
@@ -26,7 +27,7 @@ from peerflow.testing.report import Finding, SweepReport, told
 SWEPT = (FaultKind.CRASH_BEFORE, FaultKind.CRASH_AFTER, FaultKind.PAUSE_BEFORE, FaultKind.PAUSE_AFTER)
 MOST_FINDINGS = 5
 """A sweep that has found so much has found enough."""
-POSTS = 5
+LOOKS = ("claim", "heartbeat", "reap")
 PAUSE_TTLS = 2.5
 RETENTION_SECONDS = 3600.0
 
@@ -54,6 +55,9 @@ def crash_sweep(
     effects: Callable[[], Iterable[object]] | None = None,
     outputs: Outputs = outputs_of,
     check: Callable[[RunRecord], object] | None = None,
+    clients: Clients | None = None,
+    under: str = "",
+    looks: int = 0,
     only: str | None = None,
     limit: int | None = None,
     seed: int = 0,
@@ -64,13 +68,21 @@ def crash_sweep(
 
     `reset` is called before each run, to clear the outside world of the tests; after the run `effects` tells what has happened there, and
     nothing may be told twice. `outputs` is what must equal the undisturbed run; `check` may raise AssertionError for what else must hold.
-    `calls` are names of scripts, all where it is None. `limit` takes so many points at random, by `seed`. `only` repeats one plan of a
-    report. `options` are those of Cluster.
+    `clients` does what one client that posts the workflow would not: posts it several times, cancels it (peerflow.testing.clients).
+    `under` is a plan that every run meets, the measured one too: then the calls are met by which pods take over from a dead one.
+    `calls` are names of scripts, all where it is None. Of claims, heartbeats and reaps that only look, the first `looks` are met as well.
+    `limit` takes so many points at random, by `seed`. `only` repeats one plan of a report. `options` are those of Cluster.
     Raises AssertionError that tells each violation with its plan, the run's events and the pods' calls.
     """
     if pods < 2:
         raise ValueError("a sweep needs at least 2 pods: one that dies, and one that takes over")
-    sweep = _Sweep(workflow, tasks, pods, reset, effects, outputs, check, within_seconds, options)
+
+    def one_client(cluster: Cluster, key: str) -> str:
+        return post(cluster, workflow, key)
+
+    sweep = _Sweep(
+        clients or one_client, tasks, pods, reset, effects, outputs, check, FaultPlan.parse(under), looks, within_seconds, options
+    )
     report = sweep.report
     started = time.monotonic()
     try:
@@ -97,17 +109,20 @@ class _Sweep:
 
     def __init__(
         self,
-        workflow: Mapping[str, Any],
+        clients: Clients,
         tasks: Tasks,
         pods: int,
         reset: Callable[[], object] | None,
         effects: Callable[[], Iterable[object]] | None,
         outputs: Outputs,
         check: Callable[[RunRecord], object] | None,
+        under: FaultPlan,
+        looks: int,
         within_seconds: float,
         options: dict[str, Any],
     ) -> None:
-        self._workflow, self._tasks, self._pods = workflow, list(tasks), pods
+        self._clients, self._tasks, self._pods = clients, list(tasks), pods
+        self._under, self._looks = under, looks
         self._reset, self._effects, self._outputs, self._check = reset, effects, outputs, check
         self._within_seconds, self._options = within_seconds, options
         self._options.setdefault("retention_seconds", RETENTION_SECONDS)
@@ -125,22 +140,26 @@ class _Sweep:
 
     def measure(self) -> None:
         """The undisturbed run: what it answers, and which of its calls change something. It must keep every promise already."""
-        record, problems = self._run(FaultPlan())
+        record, problems = self._run(self._under)
         if record is None or problems:
             raise AssertionError(
                 "the workflow fails without any fault:\n" + "\n".join([*problems, *told(record), self.cluster.trace.story()])
             )
         self._expected = self._outputs(record)
         self.report.points.update(point.call for point in self._made)
+        self._replace_the_dead()
 
     def plans(self, kinds: Sequence[FaultKind], calls: set[str] | None) -> list[FaultPlan]:
-        return [FaultPlan.one(point, kind) for point in self._made if calls is None or point.call in calls for kind in kinds]
+        """One for each point and kind, beside what every run meets."""
+        points = [point for point in self._made if (calls is None or point.call in calls) and point not in self._under.faults]
+        return [FaultPlan({**self._under.faults, point: Fault(kind)}) for point in points for kind in kinds]
 
     def disturb(self, plan: FaultPlan) -> None:
         """One run that meets the plan's faults."""
         record, problems = self._run(plan)
         cluster = self.cluster
-        if not cluster.met:
+        self.report.tried += 1
+        if len(cluster.met) < len(plan.faults):
             self.report.unreached.append(str(plan))
         self.report.faults.update(call.fault.kind.value for call in cluster.met if call.fault)
         if record is not None and (found := self._outputs(record)) != self._expected:
@@ -176,7 +195,7 @@ class _Sweep:
         cluster.begin(plan)
         record: RunRecord | None = None
         try:
-            run_id = self._post(cluster, f"sweep {len(self._runs)}")
+            run_id = self._clients(cluster, f"sweep {len(self._runs)}")
             self._runs.append(run_id)
             cluster.wait(run_id, self._within_seconds)
             made = list(cluster.trace.calls)
@@ -185,24 +204,26 @@ class _Sweep:
             cluster.plan = FaultPlan()
             cluster.settle()
             # Only now has every pod heard what its calls did.
-            self._made = sorted(point for call in made if call.did for point in call.points if is_swept(point))
+            looks = list(islice((call for call in made if call.name in LOOKS and not call.did), self._looks))
+            self._made = sorted({point for call in made if call.did or call in looks for point in call.points if is_swept(point)})
             record = cluster.record(run_id)
         except (AssertionError, StorageError) as error:
             return record, [f"L1: {str(error).splitlines()[0]}"]
         harmed = {call.pod for call in cluster.met}
         unharmed = [pod.pod_id for pod in cluster.pods if pod.name not in harmed]
         broken = check_invariants(cluster.history, [record], max_lost=cluster.max_lost, unharmed_pods=unharmed)
-        return record, [*map(str, broken), *self._wrong_effects(), *self._wrong_by_check(record)]
+        return record, [
+            *map(str, broken),
+            *cluster.trace.unequal,
+            *self._wrong_effects(),
+            *self._repaired(),
+            *self._wrong_by_check(record),
+        ]
 
-    def _post(self, cluster: Cluster, key: str) -> str:
-        """Posts as a client does that repeats a request at another pod where the first does not answer."""
-        problem: Exception | None = None
-        for _ in range(POSTS):
-            try:
-                return cluster.submit(self._workflow, key, through=(cluster.living or [cluster.start_pod()])[0])
-            except (PodGone, StorageError) as error:
-                problem = error
-        raise AssertionError(f"no pod takes the run: {problem}")
+    def _repaired(self) -> list[str]:
+        """Something of a run was lost, and an audit has put it back."""
+        repairs = self.cluster.limbo_repairs()
+        return [f"L6: {repairs} repairs of runs in limbo"] if repairs else []
 
     def _wrong_effects(self) -> list[str]:
         """Effects that the outside world has seen twice."""

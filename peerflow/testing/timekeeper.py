@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from peerflow.testing.pods import ClusterPod
@@ -25,6 +26,8 @@ PATIENCE_SECONDS = 0.05
 LIMBO_SECONDS = 120.0
 """Of virtual time, in which every pod has looked at everything: a run that nothing has moved by then, nothing will move."""
 BEAT_SECONDS = 5.0
+FORGOTTEN_SECONDS = 300.0
+"""After such a jump the server may not know its last answers any more."""
 
 
 class Timekeeper:
@@ -33,7 +36,7 @@ class Timekeeper:
     def __init__(self, cluster: Cluster, *, ttl_seconds: float, virtual: bool) -> None:
         self._cluster, self.ttl_seconds, self._virtual = cluster, ttl_seconds, virtual
         self._offset_seconds = 0.0
-        self._thaws: list[tuple[float, ClusterPod]] = []
+        self._later: list[tuple[float, Callable[[], object]]] = []
         self._lock = threading.Lock()
 
     def clock(self) -> float:
@@ -42,14 +45,20 @@ class Timekeeper:
 
     def thaw_later(self, pod: ClusterPod, ttls: float) -> None:
         """A pod has frozen itself, for so many TTLs."""
+        self.later(pod.thaw, ttls)
+
+    def later(self, action: Callable[[], object], ttls: float) -> None:
+        """Does something once so many TTLs have passed; never, where the cluster settles before."""
         with self._lock:
-            self._thaws.append((self.clock() + ttls * self.ttl_seconds, pod))
+            self._later.append((self.clock() + ttls * self.ttl_seconds, action))
 
     def jump(self, seconds: float) -> None:
         """The clock is set; leases end where they end by then. Pods notice with their next heartbeat, which they send now."""
         if not self._virtual:
             raise ValueError("the cluster was made with virtual_time=False: its clock cannot be set")
         self._cluster.backstage.advance(round(seconds * 1000))
+        if seconds > FORGOTTEN_SECONDS:
+            self._cluster.trace.forget_answers()
         self._offset_seconds += max(0.0, seconds)
         self._beat()
 
@@ -62,23 +71,25 @@ class Timekeeper:
         if left > JUMP_TTLS * self.ttl_seconds:
             walked = WALKED_TTLS * self.ttl_seconds if self._somebody_is_down() else 0.0
             self.jump(left - walked)
-            self._thaw_due()
+            self._do_what_is_due()
             left = walked
         while left > 0:
             step = min(left, STEP_TTLS * self.ttl_seconds)
             left -= step
             self.jump(step)
-            self._thaw_due()
+            self._do_what_is_due()
 
-    def wait(self, run_id: str, within_seconds: float) -> RunView:
+    def wait(self, run_id: str, within_seconds: float, meanwhile: Callable[[], object] | None = None) -> RunView:
         """See Cluster.wait."""
         deadline = time.monotonic() + within_seconds
         limbo_at: float | None = None
         while not (run := self._cluster.status(run_id)).state.terminal:
             if time.monotonic() > deadline:
                 raise self._failure(f"run {run_id} did not end within {within_seconds:g} s: {_counted(run)}")
+            if meanwhile is not None:
+                meanwhile()
             if not self._virtual:
-                self._thaw_due()
+                self._do_what_is_due()
                 time.sleep(POLL_SECONDS)
             elif not self._quiet():
                 # Calls alone are no news: pods look around whenever time passes.
@@ -94,7 +105,7 @@ class Timekeeper:
     def settle(self, within_seconds: float) -> None:
         """See Cluster.settle."""
         with self._lock:
-            self._thaws.clear()
+            self._later.clear()
         for pod in self._cluster.pods:
             if not pod.stopped and not pod.gate.dead:
                 pod.thaw()
@@ -157,17 +168,18 @@ class Timekeeper:
         living = {pod.pod_id for pod in self._cluster.living}
         return not self._cluster.backstage.glimpse().deadlines.keys() <= living
 
-    def _thaw_due(self) -> None:
+    def _do_what_is_due(self) -> None:
+        now = self.clock()
         with self._lock:
-            due = [pod for at, pod in self._thaws if at <= self.clock()]
-            self._thaws = [(at, pod) for at, pod in self._thaws if at > self.clock()]
-        for pod in due:
-            pod.thaw()
+            due = [action for at, action in self._later if at <= now]
+            self._later = [(at, action) for at, action in self._later if at > now]
+        for action in due:
+            action()
 
     def _sleep(self, seconds: float) -> None:
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
-            self._thaw_due()
+            self._do_what_is_due()
             time.sleep(min(left, 0.01))
 
     def _failure(self, what: str) -> AssertionError:

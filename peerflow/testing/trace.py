@@ -48,9 +48,17 @@ class Trace:
     """(pod or `*`, call or `*`) → how many there were."""
     seen: Counter[str] = field(default_factory=Counter[str])
     """What happened how often, by the answers: see `_notice`."""
+    unequal: list[str] = field(default_factory=list[str])
+    """Calls that were repeated with their operation id and answered otherwise than the first time: each is a violation of S17."""
+    cancelled: set[str] = field(default_factory=set[str])
+    """Runs that clients have asked to cancel."""
     _busy: Counter[str] = field(default_factory=Counter[str])
-    _applied: set[str] = field(default_factory=set[str])
+    _applied: dict[str, tuple[str, Any]] = field(default_factory=dict[str, tuple[str, Any]])
+    """Operation id → the pod that made it, and the first answer."""
+    _emptied: set[str] = field(default_factory=set[str])
+    """Pods that have been told that claims went back which they had never heard of: an answer that is repeated has none then."""
     _passed: dict[str, str] = field(default_factory=dict[str, str])
+    """Run and task → the pod that told the first slice of its successors."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _began: float = field(default_factory=time.monotonic)
 
@@ -88,6 +96,11 @@ class Trace:
         with self._lock:
             self.numbers.clear()
             self.calls.clear()
+            self.unequal.clear()
+
+    def forget_answers(self, pod: str | None = None) -> None:
+        """The server does not know its answers (to one pod) any more: it keeps them for ten minutes, and no dead pod's."""
+        self._applied = {} if pod is None else {op: told for op, told in self._applied.items() if told[0] != pod}
 
     def story(self, last: int = 60) -> str:
         """The latest calls, one a line."""
@@ -100,10 +113,20 @@ class Trace:
         words: Counter[str] = Counter()
         if call.name == "commit":
             words["zombie refused"] = answer[1].count("STALE")
-            words["cancel beat commit"] = answer[1].count("TERMINAL")
+            ended = [args[at : at + 7] for at in range(6, len(args), 7)]
+            late = [str(end[0]).split(" ")[1] for end, word in zip(ended, answer[1], strict=False) if word == "TERMINAL"]
+            for end, word in zip(ended, answer[1], strict=False):
+                if word == "OK" and end[5]:
+                    self._passed.setdefault(" ".join(str(end[0]).split(" ")[1:3]), call.pod)
+            words["cancel beat commit"] = sum(run in self.cancelled for run in late)
+            words["run ended before a commit"] = len(late)
         elif call.name == "heartbeat":
             words["lease revived"], words["unheard claim put back"] = answer[3], answer[4]
             words["lease found lost"], words["clock jump noticed"] = len(answer[1]), answer[0] == "GAP"
+            if answer[0] == "NEW":
+                self.forget_answers(call.pod)
+            if answer[4]:
+                self._emptied.add(call.pod)
         elif call.name == "reap" and answer[0] == "OK":
             words["orphan taken over"], words["lost for good"] = answer[1], answer[2]
         elif call.name == "pass_on" and answer[0] == "OK":
@@ -113,8 +136,21 @@ class Trace:
             words["post repeated"] = 1
         if call.op:
             words[f"{call.name} repeated"] = call.op in self._applied
-            self._applied.add(call.op)
+            self._compare(call, answer)
         self.seen += Counter({word: int(count) for word, count in words.items() if count})
+
+    def _compare(self, call: Call, answer: Any) -> None:
+        """A repeated call is answered as the first time, but for claims that have gone back since; a pod that was buried begins anew.
+
+        A claim that found nothing has changed nothing, and may find something when it is repeated.
+        """
+        if call.name == "claim" and (answer[0] != "OK" or not answer[2]) and call.op not in self._applied:
+            return
+        _, first = self._applied.setdefault(call.op, (call.pod, answer))
+        if answer[0] == "UNREGISTERED" or answer == first:
+            return
+        if call.pod not in self._emptied or answer[1] != first[1] or answer[2]:
+            self.unequal.append(f"S17: {call.points[0]} repeats a call that was answered {first}; now the answer is {answer}")
 
 
 def _did(name: str, answer: Any) -> bool:

@@ -106,8 +106,9 @@ local function write_end(run)
   if idempotency then redis.call('PEXPIRE', T .. 'idempotency:' .. idempotency, retention) end
   set_timer(now + retention, 'forget ' .. run.id)
   old_audits[#old_audits + 1] = run.id
-  -- Tasks that were ready stay in their lanes until a pod looks there, and perhaps none does: they are swept out.
-  if run.count.ready > 0 then set_timer(now, 'sweep ' .. run.id .. ' 0') end
+  -- Tasks that were ready stay in their lanes until a pod looks there, and perhaps none does; timers of those that wait may be due in
+  -- years: they are swept out.
+  if run.count.ready + run.count.waiting > 0 then set_timer(now, 'sweep ' .. run.id .. ' 0') end
 end
 
 -- The counters that are not as they are stored, as fields and values.

@@ -6,6 +6,6 @@
 local T, ms = KEYS[1], tonumber(ARGV[1])
 for _, key in ipairs(redis.call('KEYS', ARGV[2])) do
   local left = redis.call('PTTL', key)
-  if left >= 0 and left <= ms then redis.call('DEL', key) elseif left > ms then redis.call('PEXPIRE', key, left - ms) end
+  if left >= 0 and left <= ms then redis.call('DEL', key) elseif left >= 0 then redis.call('PEXPIRE', key, left - ms) end
 end
 return {'OK', redis.call('INCRBY', T .. 'clock', ms)}

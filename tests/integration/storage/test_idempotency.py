@@ -100,5 +100,5 @@ async def test_a_key_finds_its_run_in_every_number_of_partitions(server: Server,
     assert len({store.partition_for(run_id).keys.partition for run_id in await run_ids(store)}) == 5
     for partition in store.partitions:
         for run_id in await run_ids(store):
-            await partition.sweep(run_id, 0, None, "0 - default/task_a")
+            await partition.sweep(run_id, 0, None, "0 - 0 default/task_a")
     await store.close()

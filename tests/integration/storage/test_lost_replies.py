@@ -90,4 +90,4 @@ async def test_a_whole_run_goes_through_though_the_scripts_are_forgotten_before_
     assert lab.run_field(run_id, "state") == "succeeded"
     cancelled = await lab.create(dag(a=""))
     await forgotten(lambda: lab.cancel(cancelled))
-    assert await forgotten(lambda: lab.partition.sweep(cancelled, 0, None, "0 - default/task_a")) == "OK"
+    assert await forgotten(lambda: lab.partition.sweep(cancelled, 0, None, "0 - 0 default/task_a")) == "OK"

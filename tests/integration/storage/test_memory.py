@@ -93,7 +93,7 @@ async def test_a_run_can_be_cancelled_and_a_pod_can_leave(full: Lab) -> None:
     await full.cancel(run_id)
     assert await pod.succeed(claim) == ["TERMINAL"]
     for run, _, start in await pod.fire():
-        assert await full.partition.sweep(run, start, None, "0 - default/task_a 1 - default/task_a") == "OK"
+        assert await full.partition.sweep(run, start, None, "0 - 0 default/task_a 1 - 0 default/task_a") == "OK"
     assert await pod.release(leave=True) == []
     assert full.run_field(run_id, "state") == "cancelled"
     assert full.shown().keys() & {"lanes", "pods"} == set()

@@ -122,7 +122,7 @@ async def swept(lab: Lab) -> tuple[str, str]:
     return cancelled, other
 
 
-ENTRIES = "0 - default/task_a 1 a default/task_a 2 - default/task_b 3 - default/task_a"
+ENTRIES = "0 - 0 default/task_a 1 a 0 default/task_a 2 - 0 default/task_b 3 - 0 default/task_a"
 
 
 async def test_ready_tasks_of_an_ended_run_are_swept_out_of_their_lanes(lab: Lab) -> None:
@@ -143,12 +143,30 @@ async def test_ready_tasks_of_an_ended_run_are_swept_out_of_their_lanes(lab: Lab
     }
 
 
+async def test_sleeps_and_retries_of_an_ended_run_are_swept_out_of_the_timers(lab: Lab) -> None:
+    """They would stand there until they are due, which may be years after the run is forgotten."""
+    pod = lab.pod("p1")
+    run_id = await lab.create(dag(a={"priority": 7}, b={"allow_failure": True}, c=""))
+    other = await lab.create(dag(a=""))
+    for claim in await pod.claim(4):
+        outcome = "sleep" if claim.run_id == other or claim.index == 1 else "retry"
+        await pod.commit(pod.end(claim, outcome, "1", delay_ms=86_400_000))
+    await lab.cancel(run_id)
+    before = lab.raw()
+    assert set(lab.shown(before)["timers"]) == {
+        "retry R1 0 - 7 default/task_a", "sleep R1 1 a", "retry R1 2 - 0 default/task_a", "sleep R2 0 -", "forget R1", "sweep R1 0",
+    }  # fmt: skip
+    assert lab.call("sweep", run_id, 0, "", "0 - 7 default/task_a 1 a 0 default/task_a 2 - 0 default/task_a") == [b"OK", 0]
+    assert set(lab.shown()["timers"]) == {"sleep R2 0 -", "forget R1"}
+    assert lab.changes(before).keys() == {"timers"}
+
+
 async def test_a_sweep_that_is_not_the_last_leaves_the_right_to_the_next(lab: Lab) -> None:
     cancelled, _ = await swept(lab)
     before = lab.raw()
-    assert await lab.partition.sweep(cancelled, 0, 1, "0 - default/task_a") == "OK"
+    assert await lab.partition.sweep(cancelled, 0, 1, "0 - 0 default/task_a") == "OK"
     with lab.moment():
-        assert await lab.partition.sweep(cancelled, 1, 2, "1 a default/task_a") == "OK"
+        assert await lab.partition.sweep(cancelled, 1, 2, "1 a 0 default/task_a") == "OK"
     assert lab.changes(before)["timers"] == {"sweep R1 0": "-t", **added({"": {"sweep R1 2": "t+2000"}})[""]}
 
 
@@ -163,7 +181,7 @@ async def test_a_run_that_goes_on_is_not_swept(lab: Lab) -> None:
     run_id = await lab.create(dag(a=""))
     lab.client.zadd(lab.key("timers"), {f"sweep {run_id} 0": 1})
     with lab.unchanged():
-        assert lab.call("sweep", run_id, 0, "", "0 - default/task_a") == [b"RUNNING"]
+        assert lab.call("sweep", run_id, 0, "", "0 - 0 default/task_a") == [b"RUNNING"]
     lab.client.delete(lab.key("timers"))
 
 

@@ -12,6 +12,7 @@ from peerflow import TaskContext
 from peerflow.testing.faults import FaultKind
 from peerflow.testing.records import RunRecord
 from peerflow.testing.sweep import SweepReport, crash_sweep
+from tests.support.planted import replacing
 from tests.support.sim_tasks import alone, chain, fan, slow, step
 
 Sweep = Callable[..., SweepReport]
@@ -23,18 +24,6 @@ def sweep(valkey_url: str) -> Sweep:
         return crash_sweep(*args, url=valkey_url, **options)
 
     return run
-
-
-def replacing(script: str, old: str, new: str) -> Callable[[str, str], str]:
-    """A rewrite that plants a bug."""
-
-    def rewrite(name: str, text: str) -> str:
-        if name != script:
-            return text
-        assert old in text, f"{script} has changed: the bug cannot be planted"
-        return text.replace(old, new)
-
-    return rewrite
 
 
 def test_a_chain_ends_the_same_whatever_happens_at_any_call(sweep: Sweep) -> None:

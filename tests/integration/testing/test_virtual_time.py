@@ -83,6 +83,15 @@ def test_a_jump_ahead_makes_leases_end_and_heartbeats_revive_them(cluster: Clust
     assert cluster.wait(run_id).state == "succeeded"
 
 
+def test_a_jump_back_makes_nothing_expire_that_has_no_end(cluster: Cluster, hold: Hold) -> None:
+    run_id = cluster.submit(alone("held"))
+    hold.wait_until_started()
+    cluster.jump(-60)
+    cluster.advance(120)
+    hold.finish.set()
+    assert cluster.wait(run_id).state == "succeeded"
+
+
 def test_time_that_passes_ends_the_leases_of_dead_pods_only(cluster: Cluster, hold: Hold) -> None:
     run_ids = [cluster.submit(alone("held")) for _ in range(2)]
     for _ in run_ids:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import gc
 import pickle
 from concurrent.futures import Future
 from typing import Any, cast
@@ -167,3 +168,33 @@ def test_users_find_all_names_in_peerflow_and_errors_survive_a_copy() -> None:
     for error in (EffectUnknown("charge", "0f"), EffectRefused("charge", "no")):
         for again in (copy.copy(error), pickle.loads(pickle.dumps(error))):
             assert (type(again), str(again)) == (type(error), str(error))
+
+
+async def test_code_that_is_cancelled_while_it_confirms_leaves_no_error_that_nobody_hears() -> None:
+    class Slow(EffectMemory):
+        def confirm(self, context: TaskContext, name: str, op: str, result_json: str) -> Future[None]:
+            del context, name, op, result_json
+            answers.append(Future())
+            return answers[0]
+
+    answers: list[Future[None]] = []
+    unheard: list[Any] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, told: unheard.append(told))
+
+    async def pay() -> None:
+        async with TaskContext(run_id="run", task_id="pay", attempt=1, effects=Slow()).once("charge"):
+            pass
+
+    paying = asyncio.create_task(pay())
+    for _ in range(3):
+        await asyncio.sleep(0)
+    paying.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await paying
+    answers.pop().set_exception(LeaseLost("c" * 32))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    del paying
+    gc.collect()
+    assert unheard == []

@@ -49,11 +49,11 @@ def test_a_task_without_predecessors_is_told_as_waiting_for_the_run_itself() -> 
     assert tree.roots(1, 10) == "3 1 - -2 default/task_a"
 
 
-def test_entries_of_the_ready_queue_are_told_in_three_words_each() -> None:
+def test_entries_of_the_ready_queue_are_told_in_four_words_each() -> None:
     made = WorkflowDefinition.model_validate(TREE)
     tree = RunGraph(made, compile_definition(made))
-    assert tree.entries(0, 2) == "0 - default/task_a 1 a default/task_b"
-    assert tree.entries(3, 10) == "3 - default/task_a"
+    assert tree.entries(0, 2) == "0 - -2 default/task_a 1 a 7 default/task_b"
+    assert tree.entries(3, 10) == "3 - -2 default/task_a"
 
 
 def test_a_definition_that_was_stored_before_there_were_heartbeat_timeouts_has_none() -> None:
