@@ -134,6 +134,8 @@ class PodGate:
         return call
 
     def _before(self, call: Call) -> None:
+        # A call that was under way when its pod died meets nothing more: buried, it is only to end.
+        self._check()
         match call.fault:
             case Fault(FaultKind.CRASH_BEFORE):
                 self._die()
@@ -148,6 +150,8 @@ class PodGate:
         self._check()
 
     def _after(self, call: Call) -> None:
+        if self.dead:
+            self._check()
         match call.fault:
             case Fault(FaultKind.CRASH_AFTER):
                 self._die()

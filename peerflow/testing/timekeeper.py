@@ -122,8 +122,9 @@ class Timekeeper:
         glimpse = self._cluster.backstage.glimpse()
         due = glimpse.next_timer_of(run_id)
         held = any(glimpse.claims.values())
-        if due is not None and not held and not glimpse.ready:
-            self.advance(max(1, due - glimpse.now_ms + 1) / 1000)
+        # What is due and does not happen waits for a pod that stands still: until it thaws, time passes as ever.
+        if due is not None and due >= glimpse.now_ms and not held and not glimpse.ready:
+            self.advance((due - glimpse.now_ms + 1) / 1000)
         else:
             self.advance(STEP_TTLS * self.ttl_seconds)
         return due is not None or held
