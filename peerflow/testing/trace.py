@@ -39,8 +39,8 @@ class Call:
         return f"{self.at_seconds * 1000:9.1f} ms  {self.points[0]!s:<24} {self.said}{met}"
 
 
-ANSWERED = 5
-"""Parts of an answer to claim or commit that a repeat gives again; what follows says how much is left in the queue by now."""
+ANSWERED = {"claim": 4, "commit": 5}
+"""Parts of an answer that a repeat gives again; what follows says how much is left in the queue by now."""
 
 
 @dataclass(slots=True)
@@ -151,7 +151,8 @@ class Trace:
         if call.name == "claim" and (answer[0] != "OK" or not answer[2]) and call.op not in self._applied:
             return
         _, first = self._applied.setdefault(call.op, (call.pod, answer))
-        if answer[0] == "UNREGISTERED" or answer[:ANSWERED] == first[:ANSWERED]:
+        parts = ANSWERED.get(call.name)
+        if answer[0] == "UNREGISTERED" or answer[:parts] == first[:parts]:
             return
         if call.pod not in self._emptied or answer[1] != first[1] or answer[2]:
             self.unequal.append(f"S17: {call.points[0]} repeats a call that was answered {first}; now the answer is {answer}")
