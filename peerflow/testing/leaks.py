@@ -17,6 +17,7 @@ OWNED = ("layout", "pods", "timers", "waiting", "clock")
 
 def leaked_keys(cluster: Cluster, run_ids: Sequence[str], retention_seconds: float) -> list[str]:
     """Lets retention pass, and answers keys, timers and queue entries that are left of these runs, and keys that nothing would remove."""
+    cluster.settle()
     cluster.advance(retention_seconds + AFTERWARDS_SECONDS + 12 * cluster.time.ttl_seconds)
     cluster.settle()
     deadline = time.monotonic() + PATIENCE_SECONDS

@@ -66,6 +66,7 @@ class ClusterPod:
             on_call=around.on_call,
         )
         self.stopped = False
+        self._asked: set[Future[Any]] = set()
         self._thread = LoopThread(f"peerflow-{name}")
         try:
             self._thread.run(self._open())
@@ -84,8 +85,16 @@ class ClusterPod:
         await self.pod.start()
 
     def begin(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
-        """Starts a coroutine in the pod's loop."""
-        return self._thread.begin(coroutine)
+        """Starts a coroutine in the pod's loop: a request that the pod works on even where its client waits no longer."""
+        asked = self._thread.begin(coroutine)
+        self._asked.add(asked)
+        asked.add_done_callback(self._asked.discard)
+        return asked
+
+    @property
+    def asked(self) -> int:
+        """Requests that are under way."""
+        return len(self._asked)
 
     @property
     def pod_id(self) -> str:

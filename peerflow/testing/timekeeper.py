@@ -113,7 +113,8 @@ class Timekeeper:
                     pod.reconnect()
         self._beat()
         deadline = time.monotonic() + within_seconds
-        while not self._still(self._cluster.living):
+        # A request that stands still with its pod is old when it goes on: it must not change anything after all else has ended.
+        while any(pod.asked for pod in self._cluster.living) or not self._still(self._cluster.living):
             if time.monotonic() > deadline:
                 raise self._failure(f"pods have not come to rest within {within_seconds} s")
 
