@@ -64,7 +64,7 @@ CALLS: dict[str, tuple[list[Any], Callable[[Partition], Awaitable[object]], int]
     "pass_on": (["OK", 0], lambda partition: partition.pass_on("run", "0", 250, 500, "1 1 - 0 default/task_a"), 0),
     "sweep": (["OK", 2], lambda partition: partition.sweep("run", 250, None, "1 - default/task_a"), 0),
     "fire_timers": (["OK", [], -1, 0], lambda partition: partition.fire_timers(), 0),
-    "reap": (["OK", 0, 0, 100, 0], lambda partition: partition.reap(WHO, 3), 0),
+    "reap": (["OK", 0, 0, 100, 0], lambda partition: partition.reap(WHO, 3, heard_ms=7), 0),
     "release": (["OK", ["OK", "OK"]], lambda partition: partition.release(WHO, ["a", "b"], leave=True), 1),
 }
 
@@ -125,8 +125,9 @@ async def test_timers_answer_slices_and_seconds() -> None:
 
 
 async def test_a_reaper_without_the_right_to_judge_is_told_so() -> None:
-    assert await partition(Server(reap=["GRACE"])).reap(WHO, 3) is None
-    assert await partition(Server(reap=["OK", 1, 2, 250, 1])).reap(WHO, 3) == (1, 2, 0.25)
+    for word in ("GRACE", "LATE"):
+        assert await partition(Server(reap=[word])).reap(WHO, 3, heard_ms=7) == word
+    assert await partition(Server(reap=["OK", 1, 2, 250, 1])).reap(WHO, 3, heard_ms=7) == (1, 2, 0.25)
 
 
 @pytest.mark.parametrize(
