@@ -289,6 +289,7 @@ class Pod:
 
     def _on_pulse(self, number: int, pulse: Pulse) -> None:
         claimer = self._claimers[number]
+        self._reapers[number].heard(pulse.now_ms)
         if pulse.standing == "GAP":
             self._reapers[number].hold_off()
         if pulse.standing != "OK":

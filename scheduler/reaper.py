@@ -1,7 +1,8 @@
 """Returns orphaned tasks to the ready queue.
 
 A pod judges others only while its own heartbeats arrive. It holds off for one TTL after it found its own deadline in the past (Redis was
-away or its clock jumped, so everyone looks dead), and for half a TTL after its start, in which pods that lost Redis too come back.
+away or its clock jumped, so everyone looks dead), and for half a TTL, in which pods that lost Redis too come back, after its start and
+after it has heard nothing for two thirds of a TTL: what it had sent before may have arrived late and renewed its own deadline alone.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from storage.partition import Identity, Partition
 LIMIT = 200
 PAUSE_SECONDS = 0.05
 """Lets a deadline pass, and keeps several pods that wake for the same one from calling in a row."""
+
+LATE_SECONDS = 0.2
+"""Until a pod that has not heard from Redis for long asks again; it beats every quarter of a second meanwhile."""
 
 
 class Reaper:
@@ -36,6 +40,13 @@ class Reaper:
         self._ttl_seconds = who.ttl_ms / 1000
         self._judges_from = clock() + self._ttl_seconds / 2
         self._looking = asyncio.Event()
+        self._heard_ms = 0
+
+    def heard(self, now_ms: int) -> None:
+        """A heartbeat of this pod was answered at `now_ms` by the server's clock."""
+        if now_ms - self._heard_ms > self._who.ttl_ms * 2 / 3:
+            self._judges_from = max(self._judges_from, self._clock() + self._ttl_seconds / 2)
+        self._heard_ms = now_ms
 
     def hold_off(self) -> None:
         """This pod's own deadline had passed: it judges nobody for one TTL."""
@@ -63,12 +74,14 @@ class Reaper:
         if left > 0:
             return left
         try:
-            verdict = await self._partition.reap(self._who, self._max_lost, LIMIT)
+            verdict = await self._partition.reap(self._who, self._max_lost, LIMIT, heard_ms=self._heard_ms)
         except (StorageUnavailable, StorageRefused):
             return 1.0
-        if verdict is None:
+        if verdict == "GRACE":
             self.hold_off()
             return self._ttl_seconds
+        if verdict == "LATE":
+            return LATE_SECONDS
         put_back, failed, following = verdict
         if put_back or failed:
             self._publisher.publish(TasksReaped(pod_id=self._who.pod_id, requeued=put_back, failed=failed))

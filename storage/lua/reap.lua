@@ -6,9 +6,11 @@
 --   run:<id>:graph list, run:<id>:effects hash, idempotency:<digest>, audits zset, timers zset, lane:<queue>/<function> zset,
 --   lanes zset, waiting zset, waiting:<digest> zset, capabilities:<digest>
 -- ARGV[1] this pod   ARGV[2] its TTL ms   ARGV[3] max_lost   ARGV[4] claims looked at, at most
+-- ARGV[5] the server's time (ms) in the last answer to a heartbeat that this pod has heard
 -- RETURNS {"OK", put back, failed, ms until somebody may be due (one TTL at most where nobody was), cascades,
 --   {"run state", ...} runs that ended} | {"GRACE"}: this pod's own deadline has passed, so Redis was
---   away or its clock jumped; nobody is judged
+--   away or its clock jumped; nobody is judged | {"LATE"}: this pod has not heard from Redis for so long that the others may not
+--   have been heard by it either; nobody is judged before the next answer to a heartbeat
 local CAP = 120000
 -- The pods by deadline: first those that are dead, last those that are far ahead. Where there are very many, both ends are asked for.
 local PODS = 256
@@ -25,6 +27,9 @@ if #rows == 2 * PODS then
   ahead = redis.call('ZRANGEBYSCORE', T .. 'pods', '(' .. digits(now + CAP), '+inf', 'LIMIT', 0, 100)
 end
 if mine < now then return {'GRACE'} end
+-- Its heartbeat may have waited in a buffer, and this call too: both then arrive before what others send. A pod that runs something
+-- beats every third of its TTL, so two thirds are left of its deadline when Redis stops to listen.
+if now - tonumber(ARGV[5]) > tonumber(ARGV[2]) * 2 / 3 then return {'LATE'} end
 local limit, put_back, failed, stopped = tonumber(ARGV[4]), 0, 0, {}
 
 local function lose(ref, pod, ops)

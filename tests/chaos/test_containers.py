@@ -146,6 +146,7 @@ def test_a_task_that_eats_its_pods_memory_fails_after_max_lost_and_others_go_on(
     assert witness.wait_until_finished(witness.post(SMALL))["status"] == "succeeded"
 
 
+@pytest.mark.long
 def test_docker_stop_gives_tasks_back_uncharged_and_ends_with_status_0(fleet: Fleet) -> None:
     pods = [fleet.pod(), fleet.pod()]
     run_id, owner, other = held_by(fleet, pods, "stop")

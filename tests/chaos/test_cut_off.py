@@ -95,6 +95,23 @@ def test_a_pod_that_redis_hears_and_that_hears_nothing_keeps_what_it_runs_and_hi
     assert summary(hearing.wait_until_finished(eaten)) == {"eaten": ("succeeded", 1, 0)}
 
 
+def test_of_pods_that_were_cut_off_together_the_first_to_come_back_waits_for_the_others(stage: Stage) -> None:
+    """As after a Redis that was frozen: what a pod had sent before arrives first, its heartbeats and its call to judge others."""
+    run_id = stage.pods[0].post({"tasks": {"held": {"task": "hold_first_attempt", "args": {"gate": "together"}, "queue": QUEUES[1]}}})
+    assert stage.owner_of(run_id, "held") == 1
+    for proxy in stage.proxies:
+        proxy.hold()
+    pass_seconds(2.5 * TTL_SECONDS, "two and a half lease times")
+    stage.proxies[0].heal()
+    wait_until(stage.pods[0].is_ready, "the first pod is ready again", 20)
+    stage.heal()
+    pass_seconds(1.5 * TTL_SECONDS, "reapers have had their chance")
+    (stage.cluster.folder / "together").touch()
+    status = stage.pods[0].wait_until_finished(run_id)
+    assert summary(status) == {"held": ("succeeded", 1, 0)}
+    assert stage.starts(run_id) == {"held": 1}
+
+
 def test_a_blocked_read_that_hears_no_more_is_replaced(stage: Stage) -> None:
     """After a silent disconnect an idle pod hears of new tasks again (consumers of other systems have waited for ever)."""
     before = stage.proxies[1].counts["BLPOP"]

@@ -76,7 +76,7 @@ def test_an_error_that_stays_is_a_problem_document_and_no_hot_loop(stage: Stage,
     assert stage.pods[0].wait_until_finished(again.json()["run_id"])["status"] == "succeeded"
 
 
-@pytest.mark.parametrize("word", WORDS)
+@pytest.mark.parametrize("word", ["UNBLOCKED", *(pytest.param(word, marks=pytest.mark.long) for word in BY_WORD if word != "UNBLOCKED")])
 def test_a_blocking_read_that_meets_an_error_is_made_again(stage: Stage, word: str) -> None:
     rule = stage.proxies[1].on("BLPOP", Reply(BY_WORD[word]), times=2)
     for number in range(2):

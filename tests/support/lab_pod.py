@@ -82,9 +82,11 @@ class LabPod:
         with self._lab.moment():
             return await self._lab.partition.release(self.who, [claim.ref for claim in claims], leave=leave)
 
-    async def reap(self, *, max_lost: int = 3, limit: int = 200) -> tuple[int, int, float] | None:
+    async def reap(self, *, max_lost: int = 3, limit: int = 200, heard_ago_ms: int = 0) -> tuple[int, int, float] | None:
+        """None where it may not judge."""
         with self._lab.moment():
-            return await self._lab.partition.reap(self.who, max_lost, limit)
+            verdict = await self._lab.partition.reap(self.who, max_lost, limit, heard_ms=self._lab.now_ms() - heard_ago_ms)
+        return None if isinstance(verdict, str) else verdict
 
     async def fire(self, limit: int = 200) -> list[Slice]:
         with self._lab.moment():

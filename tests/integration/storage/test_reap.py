@@ -120,6 +120,15 @@ async def test_a_pod_whose_own_deadline_has_passed_judges_nobody(lab: Lab, deadl
         assert await judge.reap() is None
 
 
+async def test_a_pod_that_has_heard_nothing_for_two_thirds_of_a_lease_judges_nobody(lab: Lab) -> None:
+    """Its deadline may be fresh from a heartbeat that waited in a buffer, as this call did, while those of others still wait."""
+    judge, _, _ = await orphaned(lab)
+    late_ms = judge.who.ttl_ms * 2 // 3
+    with lab.unchanged():
+        assert await judge.reap(heard_ago_ms=late_ms + 100) is None
+    assert (await judge.reap(heard_ago_ms=late_ms - 500) or ())[:1] == (1,)
+
+
 async def test_a_pod_within_its_deadline_is_left_alone(lab: Lab) -> None:
     judge, alive = lab.pod("p1"), lab.pod("p2")
     await lab.create(dag(a=""))
