@@ -13,7 +13,7 @@ def sweep(scenario: Scenario, url: str, **more: Any) -> SweepReport:
     """Raises AssertionError for any violation."""
     # Where one pod is gone already, the next fault may take a second one.
     pods = 3 if more.get("under") else 2
-    options: dict[str, Any] = {"pods": pods, "kinds": list(FaultKind), "looks": 1, **scenario.options, **more}
+    options: dict[str, Any] = {"pods": pods, "kinds": list(FaultKind), "looks": 2, **scenario.options, **more}
     return crash_sweep(
         scenario.workflow,
         TASKS,

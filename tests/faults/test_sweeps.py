@@ -10,8 +10,6 @@ from tests.faults.scenarios import SCENARIOS
 from tests.faults.sweeps import sweep
 
 UNDER = [(name, under) for name, scenario in SCENARIOS.items() for under in scenario.under]
-SHORT_UNDER = {"sequence"}
-"""Swept under a first fault in every session; the others in the long one."""
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
@@ -24,9 +22,7 @@ def test_a_scenario_ends_the_same_whatever_happens_at_any_call(name: str, valkey
     assert report.tried > len(report.unreached) * 3
 
 
-@pytest.mark.parametrize(
-    ("name", "under"), [pytest.param(*each, marks=() if each[0] in SHORT_UNDER else pytest.mark.long) for each in UNDER]
-)
+@pytest.mark.parametrize(("name", "under"), UNDER)
 def test_a_second_fault_meets_the_pods_that_take_over(name: str, under: str, valkey_url: str, ledger: Ledger) -> None:
     report = sweep(SCENARIOS[name], valkey_url, under=under)
     ledger.add_sweep(f"{name}, {under}", report)
