@@ -52,8 +52,8 @@ def lost_though_leased(url: str, rewrite: Rewrite | None) -> int:
         first.cut_off()
         second.thaw()
         cluster.advance(0.05 * cluster.time.ttl_seconds)
-        # The second has beaten, and may judge; now the first's deadline passes.
-        cluster.advance(0.3 * cluster.time.ttl_seconds)
+        # The second has beaten, and may judge half a TTL later; the first's deadline has passed by then, its task's lease has not.
+        cluster.advance(0.6 * cluster.time.ttl_seconds)
         cluster.plan = FaultPlan()
         first.reconnect()
         hold.finish.set()
