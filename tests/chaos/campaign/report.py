@@ -43,7 +43,7 @@ def _lines(tally: Tally, seed: int, minutes: float, seconds: float) -> Iterator[
         ["what", "how many"],
         [
             ["schedules: rounds, and two that measure recovery", f"{tally.schedules:,}"],
-            ["runs accepted, all of them ended", f"{tally.runs:,}"],
+            ["runs accepted", f"{tally.runs:,}"],
             ["tasks · attempts started · attempts lost", f"{tally.tasks:,} · {tally.attempts:,} · {tally.lost:,}"],
             *([f"fault: {kind}", f"{count:,}"] for kind, count in tally.faults.most_common()),
             ["faults, all kinds", f"{tally.faults.total():,}"],
