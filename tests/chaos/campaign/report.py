@@ -42,8 +42,8 @@ def _lines(tally: Tally, seed: int, minutes: float, seconds: float) -> Iterator[
     yield from _aligned(
         ["what", "how many"],
         [
-            ["schedules (rounds of traffic and faults)", f"{tally.schedules:,}"],
-            ["runs accepted, all of them ended", f"{tally.runs:,}"],
+            ["schedules: rounds, and two that measure recovery", f"{tally.schedules:,}"],
+            ["runs accepted", f"{tally.runs:,}"],
             ["tasks · attempts started · attempts lost", f"{tally.tasks:,} · {tally.attempts:,} · {tally.lost:,}"],
             *([f"fault: {kind}", f"{count:,}"] for kind, count in tally.faults.most_common()),
             ["faults, all kinds", f"{tally.faults.total():,}"],
