@@ -146,9 +146,10 @@ class RunModel:
         return self.state
 
     def sweep(self) -> bool:
-        """Takes an ended run's tasks out of the ready queue. Answers whether that was due still: it is once."""
+        """Takes an ended run's tasks out of the ready queue and the timers. Answers whether that was due still: it is once."""
         due, self.swept = not self.swept and self.state != "running", True
         self.queue.clear()
+        self.timers.clear()
         return due
 
     def _set(self, index: int, state: str, *, attempt: int | None = None, lost: int | None = None, claim: str | None = None) -> None:

@@ -234,7 +234,7 @@ class Walk:
     async def sweep(self, pick: int) -> None:
         ended = [(run_id, run) for run_id, run in self.model.runs.items() if run.state != "running"]
         run_id, run = ended[pick % len(ended)]
-        due = any(task.state == "ready" for task in run.tasks) and run.sweep()
+        due = any(task.state in {"ready", "waiting"} for task in run.tasks) and run.sweep()
         size = len(run.tasks)
         word = await self.lab.partition.sweep(run_id, 0, None, self.lab.graphs[run_id].entries(0, size))
         assert word == ("OK" if due else "STALE")
