@@ -22,6 +22,8 @@ from storage.recount import Repairs, Survey, find_repairs
 RUNS_PER_ROUND = 100
 BACK_OFF = 20
 """Looks at a quiet run come no further apart than this many times the first one."""
+SEARCH_AGAIN_SECONDS = 24 * 3600.0
+"""Live runs that the index of live runs lacks are searched for at once where the index is gone, otherwise this often: it is paranoia."""
 ROUNDS = 5
 """A run is looked at again until a look finds nothing; after as many that found something and could not mend it, it waits its turn."""
 BUSY_TRIES = 25
@@ -43,11 +45,13 @@ class Auditor:
         after_seconds: float,
         publisher: Publisher,
         on_due: Callable[[], None],
+        search_again_seconds: float = SEARCH_AGAIN_SECONDS,
         source: random.Random | None = None,
     ) -> None:
         """`on_due` hears that there are slices to pass on."""
         self._partition, self._who, self._publisher, self._on_due = partition, who, publisher, on_due
-        self._after_seconds, self._random = after_seconds, source or random.Random()  # spreads pods over time
+        self._after_seconds, self._again_ms = after_seconds, int(search_again_seconds * 1000)
+        self._random = source or random.Random()  # spreads pods over time
         self._place = 0
 
     async def run(self) -> None:
@@ -58,14 +62,16 @@ class Auditor:
         """Looks at the runs that are quiet, and answers how many seconds until there may be others."""
         try:
             quiet_ms = int(self._after_seconds * 1000)
-            quiet, following, self._place = await self._partition.audit(quiet_ms, BACK_OFF * quiet_ms, RUNS_PER_ROUND, self._place)
+            quiet, following, self._place = await self._partition.audit(
+                quiet_ms, BACK_OFF * quiet_ms, RUNS_PER_ROUND, self._place, self._again_ms
+            )
             for run_id in quiet:
                 await self.look(run_id)
         except (StorageUnavailable, StorageRefused):
             return self._after_seconds / 6
-        # By default between one second and twenty, and not all pods at once.
+        # By default between one second and twenty, and not all pods at once. Where no run is live, none can be quiet before that time.
         shortest, longest = self._after_seconds / 30, self._after_seconds / 1.5
-        pause = longest if following is None else min(max(following, shortest), longest)
+        pause = self._after_seconds if following is None else min(max(following, shortest), longest)
         return pause + self._random.uniform(0, shortest)
 
     async def look(self, run_id: str) -> list[str]:

@@ -58,10 +58,10 @@ class Audits:
     def _tell_ended(self, ended: Sequence[Sequence[str]]) -> None:
         raise NotImplementedError
 
-    async def audit(self, quiet_ms: int, longest_ms: int, limit: int, place: int) -> tuple[list[str], float | None, int]:
+    async def audit(self, quiet_ms: int, longest_ms: int, limit: int, place: int, again_ms: int) -> tuple[list[str], float | None, int]:
         """Takes runs that have been quiet for `quiet_ms`. Answers them, seconds until another may be (None: no run is live), and the
-        place for the next call."""
-        _, runs, following, place = await self._call("audit", quiet_ms, longest_ms, limit, place)
+        place for the next call. Runs that no index lists are searched for every `again_ms`, a page of all runs in each call."""
+        _, runs, following, place = await self._call("audit", quiet_ms, longest_ms, limit, place, again_ms)
         return runs, None if following < 0 else following / 1000, place
 
     async def restore(self, run_id: str, graph: RunGraph, start: int, ttl_ms: int) -> Restored | None:

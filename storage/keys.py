@@ -15,7 +15,7 @@ The scripts in lua/ build the same names from the prefix, and list them in their
 | `runs` | zset | run → created ms | entry: by the `forget` timer |
 | `idempotency:<digest>` | string | run and body digest | with the run |
 | `lanes`, `lane:<queue>/<function>` | zset | the ready queue | entry: claimed, or its run ended |
-| `audits` | zset | live run → ms from which its quiet counts | entry: its run ended |
+| `audits` | zset | live run → ms from which its quiet counts; `*` → ms of the next search for others | entry: its run ended; `*` stays |
 | `counters` | hash | `limbo_repairs` → how often the audit found something to repair | never |
 | `timers` | zset | what is due when | entry: fired |
 | `lease:<claim>` | string | the pod | TTL |

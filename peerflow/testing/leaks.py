@@ -11,7 +11,7 @@ AFTERWARDS_SECONDS = 120.0
 """Behind the end of retention; what dead pods leave lives for 12 TTLs."""
 PATIENCE_SECONDS = 10.0
 LOOK_SECONDS = 1.0
-OWNED = ("layout", "pods", "timers", "waiting", "clock")
+OWNED = ("layout", "pods", "timers", "audits", "waiting", "clock")
 """One for each partition or namespace, whatever has run there: nothing of it grows with runs. Their members are looked at instead."""
 
 

@@ -9,6 +9,14 @@
 -- ARGV[1] how many at most
 -- RETURNS {"OK", {"run index offset", ...} slices for this pod to pass on, or to sweep where the index is "sweep",
 --   ms until the next timer or -1, fired, {"run state", ...} runs that ended}
+local function until_the_next()
+  local head = redis.call('ZRANGE', T .. 'timers', 0, 0, 'WITHSCORES')
+  return head[2] and math.max(0, tonumber(head[2]) - now) or -1
+end
+
+-- Most looks find nothing due, and cost this one command.
+local left = until_the_next()
+if left ~= 0 then return {'OK', {}, left, 0, {}} end
 local due = redis.call('ZRANGEBYSCORE', T .. 'timers', '-inf', now, 'LIMIT', 0, ARGV[1])
 local slices, forgotten, fired = {}, {}, 0
 
@@ -60,5 +68,4 @@ for _, member in ipairs(due) do
 end
 if fired > 0 then write_and_wake() end
 if #forgotten > 0 then redis.call('ZREM', T .. 'runs', unpack(forgotten)) end
-local next_timer = redis.call('ZRANGE', T .. 'timers', 0, 0, 'WITHSCORES')
-return {'OK', slices, next_timer[2] and math.max(0, tonumber(next_timer[2]) - now) or -1, fired, ended_runs}
+return {'OK', slices, until_the_next(), fired, ended_runs}

@@ -37,7 +37,8 @@ def random_document(source: random.Random) -> dict[str, Any]:
 
 def auditor_of(lab: Lab, pod: LabPod, published: Recorder | None = None) -> Auditor:
     """An auditor for which a run is quiet when nothing has happened for a millisecond."""
-    return Auditor(lab.partition, pod.who, after_seconds=0.001, publisher=published or Recorder(), on_due=lambda: None)
+    heard = published or Recorder()
+    return Auditor(lab.partition, pod.who, after_seconds=0.001, publisher=heard, on_due=lambda: None, search_again_seconds=0)
 
 
 def places(raw: Raw, run_id: str) -> dict[str, list[str]]:

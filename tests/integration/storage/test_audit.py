@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import cast
 
 import pytest
@@ -13,11 +14,18 @@ from tests.support.lab import Lab, dag
 
 QUIET_MS = 30_000
 LONGEST_MS = 600_000
+AGAIN_MS = 86_400_000
 
 
 async def look(lab: Lab, place: int = 0, *, limit: int = 100) -> tuple[list[str], float | None, int]:
     with lab.moment():
-        return await lab.partition.audit(QUIET_MS, LONGEST_MS, limit, place)
+        return await lab.partition.audit(QUIET_MS, LONGEST_MS, limit, place, AGAIN_MS)
+
+
+@pytest.fixture(autouse=True)
+def searched(lab: Lab) -> None:
+    """As if all runs had just been searched for live ones that are not listed."""
+    lab.client.zadd(lab.key("audits"), {"*": lab.now_ms() + AGAIN_MS})
 
 
 def pass_time(lab: Lab, run_id: str, ms: int) -> None:
@@ -25,6 +33,15 @@ def pass_time(lab: Lab, run_id: str, ms: int) -> None:
     created = int(lab.run_field(run_id, "created") or 0)
     lab.client.hset(lab.keys.run(run_id), "created", created - ms)
     lab.client.zadd(lab.key("audits"), {run_id: score(lab, run_id) - ms})
+
+
+def listed(lab: Lab) -> set[str]:
+    return {member.decode() for member in cast("list[bytes]", lab.client.zrange(lab.key("audits"), 0, -1))}
+
+
+def commands(lab: Lab) -> Counter[str]:
+    stats = cast("dict[str, dict[str, int]]", lab.client.info("commandstats"))
+    return Counter({name.removeprefix("cmdstat_"): row["calls"] for name, row in stats.items() if name != "cmdstat_info"})
 
 
 def score(lab: Lab, run_id: str) -> int:
@@ -78,9 +95,8 @@ async def test_runs_that_have_ended_or_are_gone_are_struck_off(lab: Lab) -> None
     lab.client.delete(lab.keys.run(gone))
     before = lab.raw()
     assert await look(lab) == ([], None, 0)
-    assert set(lab.changes(before)) == {"audits", "runs"}
-    assert "audits" not in lab.shown()
-    assert list(lab.shown()["runs"]) == ["R1"]
+    assert set(lab.changes(before)) == {"audits"}
+    assert list(lab.shown()["audits"]) == ["*"]
     lab.client.delete(*lab.client.keys(lab.key(f"run:{gone}:*")))
 
 
@@ -126,6 +142,34 @@ async def test_live_runs_that_are_not_listed_are_found_by_a_walk_and_ended_ones_
         _, _, place = await look(lab, place)
         looks += 1
     assert looks == 3
-    assert set(cast("list[bytes]", lab.client.zrange(lab.key("audits"), 0, -1))) == {run_id.encode() for run_id in runs[10:]}
+    assert listed(lab) == {"*", *runs[10:]}
     with lab.unchanged():
-        assert (await look(lab))[2] == 50
+        assert (await look(lab))[2] == 0
+
+
+async def test_the_search_drops_runs_that_are_gone_from_the_list_of_runs(lab: Lab) -> None:
+    kept, gone = await lab.create(dag(a="")), await lab.create(dag(a=""))
+    lab.client.delete(lab.key("audits"), *lab.client.keys(lab.key(f"run:{gone}*")))
+    assert (await look(lab))[2] == 0
+    assert lab.client.zrange(lab.key("runs"), 0, -1) == [kept.encode()]
+
+
+@pytest.mark.parametrize("score", [-1_000, AGAIN_MS + 60_000], ids=["its time has come", "the clock was set back"])
+async def test_a_run_that_alone_is_not_listed_is_found_by_the_next_search(lab: Lab, score: int) -> None:
+    runs = [await lab.create(dag(a="")) for _ in range(3)]
+    lab.client.zrem(lab.key("audits"), runs[1])
+    await look(lab)
+    assert listed(lab) == {"*", runs[0], runs[2]}
+    lab.client.zadd(lab.key("audits"), {"*": lab.now_ms() + score})
+    await look(lab)
+    assert listed(lab) == {"*", *runs}
+    assert lab.client.zscore(lab.key("audits"), "*") == pytest.approx(lab.now_ms() + AGAIN_MS, abs=10_000)
+
+
+async def test_a_look_costs_one_command_where_no_run_is_live_however_many_have_ended(lab: Lab) -> None:
+    for _ in range(60):
+        await lab.cancel(await lab.create(dag(a="")))
+    await look(lab)
+    before = commands(lab)
+    assert await lab.partition.audit(QUIET_MS, LONGEST_MS, 100, 0, AGAIN_MS) == ([], None, 0)
+    assert commands(lab) - before == {"zrange": 1, "time": 1, "evalsha": 1}

@@ -200,7 +200,7 @@ async def test_a_thousand_quiet_runs_that_are_due_at_once(lab: Lab, meter: Meter
         await lab.create(dag(a=""))
     handed_out: set[str] = set()
     while len(handed_out) < 1_000:
-        runs, _, _ = await lab.partition.audit(0, 60_000, 100, 0)
+        runs, _, _ = await lab.partition.audit(0, 60_000, 100, 0, 0)
         assert 0 < len(runs) <= 100
         handed_out |= set(runs)
     check(meter, "audit")

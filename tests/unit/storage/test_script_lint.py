@@ -37,7 +37,7 @@ LATE: dict[str, tuple[set[str], str]] = {
     "heartbeat": (WAKING, ""),
     "reap": (WAKING | TOLD | {"stop_waiting: ZREVRANGE", "body: ZRANGE"}, "wakes pods, and says when to look again"),
     "release": (WAKING | {"body: ZCARD"}, "a pod that leaves signs off where nothing is left in its list"),
-    "fire_timers": (WAKING | {"body: ZRANGE"}, "says when the next timer is due, which it may have set itself"),
+    "fire_timers": (WAKING | {"until_the_next: ZRANGE"}, "says when the next timer is due, which it may have set itself"),
     "audit": ({"body: ZRANGE"}, "says when the next run is to be looked at, which it may have put off itself"),
     "restore": (WAKING, ""),
     "repair": (WAKING | TOLD, ""),

@@ -67,7 +67,7 @@ CALLS: dict[str, tuple[list[Any], Callable[[Partition], Awaitable[object]], int]
     "pass_on": (["OK", 0], lambda partition: partition.pass_on("run", "0", 250, 500, "1 1 - 0 default/task_a"), 0),
     "sweep": (["OK", 2], lambda partition: partition.sweep("run", 250, None, "1 - default/task_a"), 0),
     "fire_timers": (["OK", [], -1, 0], lambda partition: partition.fire_timers(), 0),
-    "audit": (["OK", [], -1, 0], lambda partition: partition.audit(30_000, 600_000, 100, 0), 0),
+    "audit": (["OK", [], -1, 0], lambda partition: partition.audit(30_000, 600_000, 100, 0, 86_400_000), 0),
     "restore": (["OK", "rp", [], 3, [], [1, 0, 0, 0, 0, 0, 0]], lambda partition: partition.restore("run", GRAPH, 0, 10_000), 0),
     "repair": (["OK", [], 0, []], lambda partition: partition.repair("run", ["edges 1 2", "edges 2 3"], events=7), 1),
     "reap": (["OK", 0, 0, 100, 0], lambda partition: partition.reap(WHO, 3, heard_ms=7), 0),
@@ -140,8 +140,8 @@ async def test_a_reaper_without_the_right_to_judge_is_told_so() -> None:
 
 
 async def test_quiet_runs_are_answered_with_seconds_and_the_next_place() -> None:
-    assert await partition(Server(audit=["OK", [RUN], 1_500, 50])).audit(1, 2, 3, 4) == ([RUN], 1.5, 50)
-    assert await partition(Server(audit=["OK", [], -1, 0])).audit(1, 2, 3, 4) == ([], None, 0)
+    assert await partition(Server(audit=["OK", [RUN], 1_500, 50])).audit(1, 2, 3, 4, 5) == ([RUN], 1.5, 50)
+    assert await partition(Server(audit=["OK", [], -1, 0])).audit(1, 2, 3, 4, 5) == ([], None, 0)
 
 
 async def test_a_restored_slice_is_read_from_its_words_and_a_run_that_is_over_has_none() -> None:
