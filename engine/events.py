@@ -197,3 +197,14 @@ class Publisher(Protocol):
     """Takes events from any thread; must neither block nor raise."""
 
     def publish(self, event: Event, /) -> None: ...
+
+
+class Publishers:
+    """Hands each event to several subscribers, in order."""
+
+    def __init__(self, *subscribers: Publisher) -> None:
+        self._subscribers = subscribers
+
+    def publish(self, event: Event, /) -> None:
+        for subscriber in self._subscribers:
+            subscriber.publish(event)

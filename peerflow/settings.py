@@ -10,16 +10,19 @@ import ipaddress
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, cast
+from typing import Any, Final, Literal, cast
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, PrivateAttr, SecretStr, StringConstraints, ValidationError, field_validator, model_validator
+from pydantic import Field, PrivateAttr, SecretStr, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from engine.errors import ConfigError
 from engine.limits import Limits
+from peerflow.settings_access import AccessSettings
+from peerflow.settings_fields import Modules, Names, setting
 from peerflow.settings_source import option, read_environment, unknown_variables, variable
+from peerflow.settings_telemetry import TelemetrySettings
 from peerflow.settings_text import EffectiveSetting, Source, refusal, shown
 
 _DAY_SECONDS: Final = 86_400.0
@@ -50,16 +53,6 @@ class _Environment(PydanticBaseSettingsSource):
         return {**read_environment(os.environ, self.settings_cls.model_fields)}
 
 
-def _setting(default: object, meaning: str, must_be: str, **constraints: Any) -> Any:
-    """A field: `must_be` completes the sentence `PEERFLOW_X (value) must be …`."""
-    return Field(default, description=meaning, json_schema_extra={"must_be": must_be}, **constraints)
-
-
-def _split(value: object) -> object:
-    """`a, b` → `("a", "b")`; what is no text is left to the model."""
-    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
-
-
 def _default_data_dir() -> Path:
     base = os.environ.get("XDG_DATA_HOME")
     try:
@@ -69,27 +62,23 @@ def _default_data_dir() -> Path:
         return Path("peerflow-data")
 
 
-_Module = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")]
-_Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,128}$")]
-
-
-class Settings(BaseSettings):
+class Settings(AccessSettings, TelemetrySettings):
     """What a pod is told. Durations in seconds, sizes in bytes."""
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
 
-    redis_url: SecretStr | None = _setting(
+    redis_url: SecretStr | None = setting(
         None,
         "Redis or Valkey that all pods share; without one, an embedded Valkey in the data directory",
         "a URL such as redis://host:6379/0, rediss://user:password@host:6380/0 or unix:///path/to/socket",
     )
-    namespace: str = _setting(
+    namespace: str = setting(
         "pf",
         "prefix of every key, so that several peerflows can share one server",
         "1 to 32 characters of A-Z a-z 0-9 _ . -",
         pattern=r"^[A-Za-z0-9_.-]{1,32}$",
     )
-    partitions: int = _setting(
+    partitions: int = setting(
         1, "slices of the key space; 1 suits one Redis, a cluster takes about 4 × its primaries", "a number from 1 to 1024", ge=1, le=1024
     )
     data_dir: Path = Field(
@@ -97,67 +86,67 @@ class Settings(BaseSettings):
         description="folder of the embedded Valkey; read only without PEERFLOW_REDIS_URL",
         json_schema_extra={"must_be": "a path"},
     )
-    tasks: Annotated[tuple[_Module, ...], BeforeValidator(_split)] = _setting(
+    tasks: Modules = setting(
         (), "modules with task functions, imported at start", "module names separated by commas, such as shop.tasks,shop.reports"
     )
-    queues: Annotated[tuple[_Name, ...], BeforeValidator(_split)] = _setting(
+    queues: Names = setting(
         ("default",), "queues that this pod serves", "names separated by commas, each once, of A-Z a-z 0-9 _ . -", min_length=1
     )
-    concurrency: int = _setting(100, "attempts that this pod runs at once", "a number from 1 to 100000", ge=1, le=100_000)
-    processes: int = _setting(
+    concurrency: int = setting(100, "attempts that this pod runs at once", "a number from 1 to 100000", ge=1, le=100_000)
+    processes: int = setting(
         os.cpu_count() or 1, 'child processes for @task(executor="process"), started when needed', "a number from 1 to 256", ge=1, le=256
     )
-    lease_ttl_seconds: float = _setting(
+    lease_ttl_seconds: float = setting(
         10.0, "how long a silent pod keeps its tasks; heartbeats go out every third of it", "a number of seconds from 2 to 60", ge=2, le=60
     )
-    audit_after_seconds: float = _setting(
+    audit_after_seconds: float = setting(
         30.0,
         "a run in which nothing happens for so long is looked at: is something still to come?",
         "a number of seconds from 0.1 to 3600",
         ge=0.1,
         le=3600,
     )
-    grace_seconds: float = _setting(
+    grace_seconds: float = setting(
         25.0,
         "how long running tasks may finish after SIGTERM before they are handed back",
         "a number of seconds from 0 to 3600",
         ge=0,
         le=3600,
     )
-    retention_seconds: float = _setting(
+    retention_seconds: float = setting(
         7 * _DAY_SECONDS,
         "how long a finished run can be read, unless it says otherwise",
         "a number of seconds from 1 to 315360000",
         ge=1,
         le=3650 * _DAY_SECONDS,
     )
-    host: str = _setting(
+    host: str = setting(
         "127.0.0.1",
         "address that the API listens on",
         "an address or a host name such as 0.0.0.0 or localhost",
         pattern=r"^[A-Za-z0-9_.:-]{1,253}$",
     )
-    port: int = _setting(8000, "port that the API listens on; 0 takes a free one", "a port from 0 to 65535", ge=0, le=65_535)
-    debug: bool = _setting(False, "opens GET /runs, the list of all runs, to everybody", "true or false")  # noqa: FBT003
-    log_level: Literal["debug", "info", "warning", "error"] = _setting(
+    port: int = setting(8000, "port that the API listens on; 0 takes a free one", "a port from 0 to 65535", ge=0, le=65_535)
+    debug: bool = setting(False, "opens GET /runs, the list of all runs, to everybody", "true or false")  # noqa: FBT003
+    log_level: Literal["debug", "info", "warning", "error"] = setting(
         "info", "the least important line that is written", "debug, info, warning or error"
     )
-    log_format: Literal["auto", "json", "text"] = _setting(
+    log_format: Literal["auto", "json", "text"] = setting(
         "auto", "auto: text on a terminal, else one JSON object a line", "auto, json or text"
     )
-    limit_body_bytes: int = _setting(
+    limit_body_bytes: int = setting(
         16 * _MIB, "largest posted definition", "a number of bytes from 1024 to 268435456", ge=1024, le=256 * _MIB
     )
-    limit_other_body_bytes: int = _setting(
+    limit_other_body_bytes: int = setting(
         _MIB, "largest body of any other request", "a number of bytes from 1024 to 268435456", ge=1024, le=256 * _MIB
     )
-    limit_depth: int = _setting(64, "how deep JSON may nest", "a number from 8 to 200", ge=8, le=200)
+    limit_depth: int = setting(64, "how deep JSON may nest", "a number from 8 to 200", ge=8, le=200)
     # 2^17: scripts count a task's predecessors, which are fewer than the tasks, in 17 bits (storage/lua/lib/flow.lua).
-    limit_tasks: int = _setting(100_000, "tasks of one definition", "a number from 1 to 131072", ge=1, le=131_072)
-    limit_edges: int = _setting(1_000_000, "dependencies of one definition", "a number from 1 to 10000000", ge=1, le=10_000_000)
-    limit_nesting: int = _setting(32, "how deep steps may nest", "a number from 1 to 64", ge=1, le=64)
-    limit_args_bytes: int = _setting(262_144, "arguments of one task", "a number of bytes from 64 to 16777216", ge=64, le=16 * _MIB)
-    limit_result_bytes: int = _setting(262_144, "result of one task", "a number of bytes from 64 to 16777216", ge=64, le=16 * _MIB)
+    limit_tasks: int = setting(100_000, "tasks of one definition", "a number from 1 to 131072", ge=1, le=131_072)
+    limit_edges: int = setting(1_000_000, "dependencies of one definition", "a number from 1 to 10000000", ge=1, le=10_000_000)
+    limit_nesting: int = setting(32, "how deep steps may nest", "a number from 1 to 64", ge=1, le=64)
+    limit_args_bytes: int = setting(262_144, "arguments of one task", "a number of bytes from 64 to 16777216", ge=64, le=16 * _MIB)
+    limit_result_bytes: int = setting(262_144, "result of one task", "a number of bytes from 64 to 16777216", ge=64, le=16 * _MIB)
 
     _command_line: frozenset[str] = PrivateAttr(default=frozenset())
 

@@ -6,17 +6,29 @@ from collections.abc import Callable, Collection
 from contextlib import AbstractAsyncContextManager
 from importlib.metadata import PackageNotFoundError, version
 
-from fastapi import FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 
 from engine.events import Publisher
 from peerflow.api import cluster, control, describe, docs_page, explain, health, refusals, run_parts, runs, submit
 from peerflow.api.body import Bodies
+from peerflow.api.callers import Authenticate, Scope, anybody, needs
 from peerflow.api.context import ApiContext, Readiness
 from peerflow.api.outermost import Outermost
 from peerflow.settings import Settings
 from storage.store import Store
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+ROUTES: tuple[tuple[APIRouter, Scope | None], ...] = (
+    (submit.router, Scope.SUBMIT),
+    (runs.router, Scope.READ),
+    (run_parts.router, Scope.READ),
+    (explain.router, Scope.READ),
+    (control.router, Scope.CONTROL),
+    (cluster.router, Scope.READ),
+    (health.router, None),
+)
+"""Every route, and the scope that it takes; None is open to everybody."""
 
 TAGS = [
     {"name": "workflows", "description": "Start a run."},
@@ -33,12 +45,14 @@ def create_app(
     readiness: Readiness,
     function_names: Collection[str],
     publisher: Publisher,
+    authenticate: Authenticate = anybody,
     lifespan: Lifespan | None = None,
 ) -> FastAPI:
     """The application of one pod.
 
     `store` need not have reached its server yet: calls answer 503 until it has. `readiness` is asked by `/readyz` and answers at once.
-    `function_names` are what this pod has registered. `lifespan` starts and ends whatever else runs in the process.
+    `function_names` are what this pod has registered. `authenticate` says who sent a request. `lifespan` starts and ends whatever else
+    runs in the process.
     """
     app = FastAPI(
         title="peerflow",
@@ -60,9 +74,10 @@ def create_app(
         function_names=function_names,
         publisher=publisher,
         bodies=Bodies(max(settings.limit_body_bytes, settings.limit_other_body_bytes)),
+        authenticate=authenticate,
     )
-    for part in (submit, runs, run_parts, explain, control, cluster, health):
-        app.include_router(part.router)
+    for router, scope in ROUTES:
+        app.include_router(router, dependencies=[] if scope is None else [Depends(needs(scope))])
     refusals.install(app)
     describe.install(app)
     docs_page.install(app)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Depends, Request
 from pydantic import JsonValue
@@ -13,6 +13,9 @@ from engine.events import Publisher
 from engine.limits import Limits
 from peerflow.api.body import Bodies
 from storage.store import Store
+
+if TYPE_CHECKING:
+    from peerflow.api.callers import Caller
 
 Readiness = Callable[[], tuple[bool, str, dict[str, JsonValue]]]
 """Answers at once: whether the pod is ready, why not (or "ready"), and details for people."""
@@ -29,6 +32,7 @@ class ApiContext:
     """Task functions that this pod has registered; those of other pods are asked for when a definition names more."""
     publisher: Publisher
     bodies: Bodies
+    authenticate: Callable[[Request], Awaitable[Caller]]
 
 
 async def _context(request: Request) -> ApiContext:

@@ -35,6 +35,7 @@ TITLES: Final[dict[str, str]] = {
     "method-not-allowed": "The method is not allowed here",
     "query-invalid": "The query is refused",
     "route-not-found": "There is nothing at this address",
+    "scope-missing": "The caller may not do this",
     "run-finished": "The run has already finished",
     "run-not-found": "The run does not exist",
     "storage-corrupt": "Stored data make no sense",

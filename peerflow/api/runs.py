@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends
 from starlette.responses import Response
 
 from engine.definition import WorkflowDefinition
+from peerflow.api.callers import CallerOf
 from peerflow.api.context import Api, ApiContext
 from peerflow.api.describe import answers
 from peerflow.api.json_answer import JsonAnswer, encode
@@ -42,8 +43,8 @@ CURSOR: Final = "runs"
 router = APIRouter(tags=["runs"], default_response_class=JsonAnswer)
 
 
-async def _open_list(api: Api) -> None:
-    if not api.debug:
+async def _open_list(api: Api, caller: CallerOf) -> None:
+    if not api.debug and not caller.identified:
         raise RequestRefused(
             403,
             "list-closed",

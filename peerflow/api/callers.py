@@ -1,0 +1,82 @@
+"""Who calls, and what they may do.
+
+A route names the scope that it needs (`needs`). Which caller a request comes from says the application's `Authenticate`; without one
+everybody is `ANYBODY`, who may do everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from peerflow.api.context import Api
+from peerflow.api.problem import RequestRefused
+
+
+class Scope(StrEnum):
+    """What a caller may be allowed to do."""
+
+    SUBMIT = "submit"
+    """Start runs."""
+    READ = "read"
+    """Read runs, functions, pods, queues and metrics."""
+    CONTROL = "control"
+    """Change runs: cancel them."""
+    ADMIN = "admin"
+    """All of these, and read who did what."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    name: str
+    """Who it is, for people: the name of a key, the subject of a token."""
+    tenant: str
+    """Whose the runs are that this caller starts; it sees no others."""
+    scopes: frozenset[Scope]
+    everywhere: bool = False
+    """Sees the runs of all tenants."""
+    identified: bool = True
+    """False where nobody was asked for a key."""
+
+    def may(self, scope: Scope) -> bool:
+        return scope in self.scopes or Scope.ADMIN in self.scopes
+
+
+DEFAULT_TENANT = "default"
+ANYBODY = Caller("anybody", DEFAULT_TENANT, frozenset(Scope), everywhere=True, identified=False)
+
+Authenticate = Callable[[Request], Awaitable[Caller]]
+"""Answers who sent the request. Raises RequestRefused (401) where that is not known."""
+
+
+async def anybody(request: Request) -> Caller:
+    """For pods without keys."""
+    del request
+    return ANYBODY
+
+
+async def _caller(request: Request, api: Api) -> Caller:
+    return await api.authenticate(request)
+
+
+CallerOf = Annotated[Caller, Depends(_caller)]
+"""A route's parameter `caller`; asked once for each request."""
+
+
+def needs(scope: Scope) -> Callable[[Caller], Awaitable[None]]:
+    """A dependency that refuses callers without this scope (403)."""
+
+    async def check(caller: CallerOf) -> None:
+        if not caller.may(scope):
+            raise RequestRefused(
+                403,
+                "scope-missing",
+                f"{caller.name} may not do this: it takes the scope {scope.value!r}",
+                remedy=f"use a key or token with the scope {scope.value!r}",
+            )
+
+    return check
