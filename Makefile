@@ -8,11 +8,12 @@ BIN := $(VENV)/bin
 # `make run` installs what a pod needs; everything else adds the tools.
 RUNTIME := $(VENV)/.runtime-installed
 DEV := $(VENV)/.dev-installed
+SUPPLY := $(VENV)/supply
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-header --no-annotate --quiet
 
-.PHONY: help setup run test lint format types imports check chaos bench lock clean
+.PHONY: help setup run test lint format types imports check chaos bench sbom audit lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -48,11 +49,19 @@ chaos: $(DEV)  ## break real pods at random for CHAOS_MINUTES (5), check every r
 bench: $(DEV)  ## measure, and print one table
 	$(BIN)/python -m benchmarks
 
+sbom: $(SUPPLY)  ## write build/peerflow.cdx.json: what a pod is made of (CycloneDX)
+	$(SUPPLY)/bin/python .ci/sbom.py
+
+audit: $(SUPPLY)  ## ask the index's database for known flaws of what a pod installs
+	$(SUPPLY)/bin/python .ci/audit.py
+
 lock: $(DEV)  ## resolve anew and write requirements/*.txt (dev first: the others follow it)
 	$(LOCK) --upgrade --group dev --output-file requirements/dev.txt
 	$(LOCK) --constraint requirements/dev.txt --output-file requirements/runtime.txt
 	$(BIN)/uv pip compile --group build --constraint requirements/dev.txt --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-header --no-annotate --quiet --output-file requirements/build.txt
+	$(BIN)/uv pip compile --group supply --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-header --no-annotate --quiet --upgrade --output-file requirements/supply.txt
 
 clean:  ## remove everything that the other targets made, the embedded server's data excepted
 	rm -rf $(VENV) .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage htmlcov build dist
@@ -67,6 +76,11 @@ $(RUNTIME): requirements/build.txt requirements/runtime.txt pyproject.toml | $(B
 	$(PIP) install --require-hashes -r requirements/build.txt -r requirements/runtime.txt
 	$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
+
+$(SUPPLY): requirements/supply.txt | $(BIN)/python
+	$(PYTHON) -m venv $@.new
+	$@.new/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r requirements/supply.txt
+	rm -rf $@ && mv $@.new $@
 
 $(DEV): requirements/dev.txt $(RUNTIME)
 	$(PIP) install --require-hashes -r requirements/dev.txt
