@@ -10,9 +10,10 @@ from peerflow.api.describe import answers
 from peerflow.api.json_answer import JsonAnswer
 from peerflow.api.models import FunctionList, PodList
 from peerflow.api.params import only
+from peerflow.api.read_route import ReadRoute
 from peerflow.api.render import function_object, pod_object
 
-router = APIRouter(tags=["pods"], default_response_class=JsonAnswer, dependencies=[Depends(only())])
+router = APIRouter(tags=["pods"], default_response_class=JsonAnswer, route_class=ReadRoute, dependencies=[Depends(only())])
 
 
 @router.get(

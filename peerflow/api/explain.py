@@ -14,10 +14,11 @@ from peerflow.api.explain_models import Explanation
 from peerflow.api.json_answer import JsonAnswer
 from peerflow.api.params import DEFAULT_PAGE, AfterTask, Limit, OneTask, RunId, Unended, only, run_id_of
 from peerflow.api.problem import RequestRefused
+from peerflow.api.read_route import ReadRoute
 from peerflow.api.render import Json, instant
 from storage.explained import Explained, Link, ReasonNow, TaskExplanation
 
-router = APIRouter(tags=["runs"], default_response_class=JsonAnswer)
+router = APIRouter(tags=["runs"], default_response_class=JsonAnswer, route_class=ReadRoute)
 
 
 @router.get(

@@ -12,10 +12,11 @@ from peerflow.api.describe import answers
 from peerflow.api.json_answer import JsonAnswer
 from peerflow.api.models import EventPage, TaskDetail, TaskPage
 from peerflow.api.params import DEFAULT_PAGE, After, Cursor, Limit, RunId, TaskId, TaskStatus, only, run_id_of
+from peerflow.api.read_route import ReadRoute
 from peerflow.api.render import attempt_object, effect_object, event_object, task_object
 from peerflow.api.task_pages import read_page, start_of
 
-router = APIRouter(tags=["runs"], default_response_class=JsonAnswer)
+router = APIRouter(tags=["runs"], default_response_class=JsonAnswer, route_class=ReadRoute)
 
 
 @router.get(

@@ -33,6 +33,7 @@ from peerflow.api.params import (
     write_cursor,
 )
 from peerflow.api.problem import RequestRefused
+from peerflow.api.read_route import ReadRoute
 from peerflow.api.render import run_object, run_summary, small_definition
 from peerflow.api.task_pages import SLICE, read_page, start_of
 from storage.views import RunView
@@ -40,7 +41,7 @@ from storage.views import RunView
 STATUS_TASKS: Final = 10_000
 CURSOR: Final = "runs"
 
-router = APIRouter(tags=["runs"], default_response_class=JsonAnswer)
+router = APIRouter(tags=["runs"], default_response_class=JsonAnswer, route_class=ReadRoute)
 
 
 async def _open_list(api: Api, caller: CallerOf) -> None:

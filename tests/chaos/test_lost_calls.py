@@ -105,3 +105,13 @@ def test_a_claim_that_arrives_long_after_its_pod_gave_it_up_costs_no_attempt(tmp
             status = pod.wait_until_finished(run_id)
             assert set(summary(status).values()) == {("succeeded", 1, 0)}
             assert set(stage.starts(run_id).values()) == {1}
+
+
+@pytest.mark.parametrize("path", ["/runs/{}", "/workflow_status/{}", "/runs/{}/events", "/pods"])
+def test_a_reader_whose_connections_to_redis_break_one_after_the_other_gets_its_answer(stage: Stage, path: str) -> None:
+    """As after a restart of Redis behind something that keeps its clients' connections open: each costs the call that uses it first."""
+    run_id = stage.pods[0].post({"tasks": {"only": {"task": "work", "args": {"seconds": 0}}}})
+    stage.pods[0].wait_until_finished(run_id)
+    reads = [stage.proxies[0].on(name, Cut("before"), times=2) for name in ("HMGET", "EXEC", "LRANGE", "ZRANGE", "HGET")]
+    assert stage.pods[0].http.get(path.format(run_id)).status_code == 200
+    assert sum(rule.hits for rule in reads) >= 2
