@@ -64,6 +64,10 @@ class PublishedKeys:
         self.on_withdrawal: Callable[[], None] | None = None
         """Called when a key that was published is not any more, or is another one."""
 
+    def __len__(self) -> int:
+        """How many keys can be used."""
+        return len(self._content)
+
     async def find(self, key_id: str, algorithm: str) -> PyJWK | None:
         """The key; None where the issuer has none of that id for that algorithm. Raises IssuerUnavailable."""
         found = self._fresh(key_id, algorithm)

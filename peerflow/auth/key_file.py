@@ -15,7 +15,7 @@ from pydantic import JsonValue
 
 from engine import strict_json
 from engine.errors import ConfigError, DefinitionError
-from peerflow.auth.api_key import PREFIX
+from peerflow.auth.api_key import PREFIX, START
 from peerflow.auth.identity import DEFAULT_TENANT, SCOPES, TENANT_MUST_BE, Identity, Scope, is_tenant, tenant_of
 
 LARGEST_BYTES: Final = 1024 * 1024
@@ -68,7 +68,9 @@ def parse(data: bytes, name: str) -> list[Entry]:
         document = strict_json.parse(data)
     except DefinitionError as error:
         # Nothing of the text itself: a key may stand where it should not.
-        raise ConfigError([f"{name}: {problem.pointer or 'the file'}: {problem.code}; {_MAKE_ONE}" for problem in error.problems]) from None
+        raise ConfigError(
+            [f"{name}: {shown(problem.pointer) or 'the file'}: {problem.code}; {_MAKE_ONE}" for problem in error.problems]
+        ) from None
     listed = document.get("keys") if isinstance(document, dict) else None
     if not isinstance(document, dict) or not isinstance(listed, list) or document.keys() != {"keys"}:
         raise ConfigError([f'{name}: the file must be {{"keys": [...]}} and nothing else; {_MAKE_ONE}'])
@@ -102,7 +104,7 @@ class _Reading:
         self.problems: list[str] = []
         self._item: dict[str, JsonValue] = item if isinstance(item, dict) else {}
         name = self._item.get("name")
-        named = isinstance(name, str) and NAME.fullmatch(name) and not name.startswith("pfk_")
+        named = isinstance(name, str) and NAME.fullmatch(name) and not name.startswith(START)
         self.place = f"keys[{index}] ({name})" if named else f"keys[{index}]"
         if not isinstance(item, dict):
             self.problems.append(f"must be an object; {_MAKE_ONE}")
@@ -114,7 +116,7 @@ class _Reading:
     def entry(self) -> Entry | None:
         """The entry; None where something is wrong."""
         name = self._text("name", NAME, NAME_MUST_BE)
-        if name.startswith("pfk_"):
+        if name.startswith(START):
             self.problems.append("name looks like a key; take a name that says who holds it")
         prefix = self._text("prefix", PREFIX, f"the first 12 characters of the key, and no more; {_MAKE_ONE}")
         sha256 = self._text("sha256", _SHA256, f"64 lower-case hexadecimal digits, the SHA-256 of the key; {_MAKE_ONE}")
@@ -142,7 +144,7 @@ class _Reading:
 
     def _tenant(self) -> str:
         value = self._item.get("tenant", DEFAULT_TENANT)
-        if isinstance(value, str) and is_tenant(value):
+        if isinstance(value, str) and is_tenant(value) and not value.startswith(START):
             return value
         self.problems.append(f"tenant ({shown(value)}) must be {TENANT_MUST_BE}")
         return ""
@@ -164,7 +166,7 @@ class _Reading:
 def shown(value: JsonValue) -> str:
     """A value of the file, on one line and cut; not where it may be a key."""
     text = value if isinstance(value, str) else strict_json.dumps(value)
-    if "pfk_" in text:
+    if START in text:
         return "***"
     printable = text if text.isprintable() else ascii(text)[1:-1]
     return printable if len(printable) <= _LONGEST_SHOWN else printable[:_LONGEST_SHOWN] + "…"

@@ -51,6 +51,10 @@ class Tokens:
         self._known: OrderedDict[bytes, Identity] = OrderedDict()
         keys.on_withdrawal = self._known.clear
 
+    def __len__(self) -> int:
+        """How many verified tokens are kept."""
+        return len(self._known)
+
     async def identify(self, token: str) -> Identity:
         """Whose token it is. Raises Refused, and IssuerUnavailable where that cannot be told."""
         if len(token) > LONGEST_CHARS:
