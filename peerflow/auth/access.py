@@ -32,6 +32,10 @@ class Access:
             return await self._tokens.identify(credentials)
         raise Refused(UNKNOWN)
 
+    async def fetch_keys(self) -> bool:
+        """Asks the issuer for its keys now; False where it does not answer, which is published."""
+        return self._published is not None and await self._published.fetch()
+
     async def run(self, publisher: Publisher) -> None:
         """Watches the file of keys and the issuer, for ever."""
         async with asyncio.TaskGroup() as loops:

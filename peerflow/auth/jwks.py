@@ -85,9 +85,13 @@ class PublishedKeys:
     async def keep_fresh(self) -> None:
         """Fetches the keys at once and from time to time, for ever."""
         while True:
-            async with self._fetching:
-                fetched = await self._ask()
+            fetched = await self.fetch()
             await asyncio.sleep(REFRESH_SECONDS if fetched else RETRY_SECONDS)
+
+    async def fetch(self) -> bool:
+        """Fetches the keys now; False where the issuer does not answer, which is published once."""
+        async with self._fetching:
+            return await self._ask()
 
     def _fresh(self, key_id: str, algorithm: str) -> PyJWK | None:
         return self._keys.get((key_id, algorithm)) if self._usable() else None
