@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, cast
 
 import jwt
@@ -20,6 +21,7 @@ from tests.unit.api.conftest import Recorder
 ISSUER = "https://login.example.org/realms/main"
 AUDIENCE = "peerflow"
 JWKS_URL = f"{ISSUER}/keys"
+LIFE_SECONDS = 86_400
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 
 # Made once: an RSA key takes a tenth of a second.
@@ -73,10 +75,15 @@ class Issuer:
 
 
 def claims(**changes: Any) -> dict[str, Any]:
-    """What a good token says; a claim that is set to None is left out."""
+    """What a good token says; a claim that is set to None is left out, a span is one from now."""
     now = int(time.time())
-    good = {"iss": ISSUER, "aud": AUDIENCE, "sub": "ann@example.org", "exp": now + 300, "iat": now, "scope": "openid read"}
-    return {name: value for name, value in {**good, **changes}.items() if value is not None}
+    good = {"iss": ISSUER, "aud": AUDIENCE, "sub": "ann@example.org", "exp": now + LIFE_SECONDS, "iat": now, "scope": "openid read"}
+    said = {**good, **changes}.items()
+    return {name: _seconds(value, now) if isinstance(value, timedelta) else value for name, value in said if value is not None}
+
+
+def _seconds(span: timedelta, now: int) -> int:
+    return now + int(span.total_seconds())
 
 
 def token(

@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import json
 import time
+from datetime import timedelta
 from typing import Any
 
 import jwt
@@ -18,9 +19,9 @@ from peerflow.auth import tokens as module
 from peerflow.auth.identity import Identity, Refused, Scope
 from peerflow.auth.key_ring import UNKNOWN
 from peerflow.auth.tokens import LEEWAY_SECONDS, LONGEST_CHARS, claim, scopes_of
-from tests.support.issuer import EC_KEY, ED_KEY, ISSUER, OTHER_RSA_KEY, RSA_KEY, Issuer, claims, public, token
+from tests.support.issuer import EC_KEY, ED_KEY, ISSUER, LIFE_SECONDS, OTHER_RSA_KEY, RSA_KEY, Issuer, claims, public, token
 
-NOW = int(time.time())
+LATER, LONG_AGO = timedelta(seconds=120), timedelta(seconds=-LEEWAY_SECONDS - 5)
 PUBLIC_PEM = RSA_KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
@@ -51,7 +52,7 @@ async def test_a_token_of_the_issuer_is_believed(text: str) -> None:
     identity = await Issuer().tokens().identify(text)
     assert identity == Identity("ann@example.org", "default", frozenset({Scope.READ}), everywhere=False, expires_at=identity.expires_at)
     assert identity.expires_at is not None
-    assert NOW < identity.expires_at <= time.time() + 300
+    assert time.time() < identity.expires_at <= time.time() + LIFE_SECONDS
 
 
 FORGED = {
@@ -69,7 +70,7 @@ FORGED = {
     "an address of keys": token(header={"jku": "https://evil.example/keys"}),
     "an address of certificates": token(header={"x5u": "https://evil.example/certificates"}),
     "certificates": token(header={"x5c": ["MIIB"]}),
-    "a critical header": token(header={"crit": ["exp"], "exp": NOW}),
+    "a critical header": token(header={"crit": ["exp"], "exp": 1}),
     "a compressed body": token(header={"zip": "DEF"}),
     "an ID token's type of another use": token(header={"typ": "logout+jwt"}),
     "other claims under a genuine signature": with_other_claims(token(), sub="root"),
@@ -111,12 +112,12 @@ async def test_a_forged_token_makes_the_pod_ask_nobody_but_its_own_issuer() -> N
 
 
 GENUINE = {
-    "expired": ({"exp": NOW - int(LEEWAY_SECONDS) - 5}, "the token has expired"),
+    "expired": ({"exp": LONG_AGO}, "the token has expired"),
     "of another issuer": ({"iss": ISSUER + "/"}, "the token is not for this service, or not yet"),
     "for another service": ({"aud": "mail"}, "the token is not for this service, or not yet"),
     "for several other services": ({"aud": ["mail", "peerflow2"]}, "the token is not for this service, or not yet"),
-    "not valid yet": ({"nbf": NOW + 120}, "the token is not for this service, or not yet"),
-    "made in the future": ({"iat": NOW + 120}, "the token is not for this service, or not yet"),
+    "not valid yet": ({"nbf": LATER}, "the token is not for this service, or not yet"),
+    "made in the future": ({"iat": LATER}, "the token is not for this service, or not yet"),
     "without an end": ({"exp": None}, "the token is not for this service, or not yet"),
     "without an audience": ({"aud": None}, "the token is not for this service, or not yet"),
     "without an issuer": ({"iss": None}, "the token is not for this service, or not yet"),
@@ -142,8 +143,8 @@ def signed(payload: dict[str, Any]) -> str:
 
 
 async def test_clocks_may_be_a_little_apart() -> None:
-    await Issuer().tokens().identify(token(exp=NOW - 10))
-    await Issuer().tokens().identify(token(nbf=int(time.time()) + 20))
+    await Issuer().tokens().identify(token(exp=timedelta(seconds=-10)))
+    await Issuer().tokens().identify(token(nbf=timedelta(seconds=20)))
 
 
 async def test_one_of_several_audiences_is_enough() -> None:
@@ -187,7 +188,7 @@ async def test_a_verified_token_is_not_verified_again_and_ends_all_the_same(monk
 
     monkeypatch.setattr(module.jwt, "decode", never)
     assert await tokens.identify(text) is first
-    issuer.late = 300 + LEEWAY_SECONDS + 5
+    issuer.late = LIFE_SECONDS + LEEWAY_SECONDS + 5
     with pytest.raises(Refused, match="expired"):
         await tokens.identify(text)
 
