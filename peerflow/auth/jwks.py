@@ -71,9 +71,9 @@ class PublishedKeys:
     async def find(self, key_id: str, algorithm: str) -> PyJWK | None:
         """The key; None where the issuer has none of that id for that algorithm. Raises IssuerUnavailable."""
         found = self._fresh(key_id, algorithm)
-        if found is None and self._may_ask():
+        # What is being fetched may have it: whoever comes meanwhile waits, and does not ask again.
+        if found is None and (self._fetching.locked() or self._may_ask()):
             async with self._fetching:
-                # Another request may have asked while this one waited.
                 found = self._fresh(key_id, algorithm)
                 if found is None and self._may_ask():
                     await self._ask()
@@ -160,7 +160,7 @@ def usable_keys(document: dict[str, JsonValue], algorithms: frozenset[str]) -> t
 
 def _fitting(item: dict[str, JsonValue]) -> frozenset[str]:
     kind, curve, use, algorithm = (item.get(name) for name in ("kty", "crv", "use", "alg"))
-    if "d" in item or "k" in item or use not in {None, "sig"} or not isinstance(kind, str):
+    if "d" in item or use not in {None, "sig"} or not isinstance(kind, str):
         return frozenset()
     fitting = _FITTING.get((kind, curve if isinstance(curve, str) else None), frozenset[str]())
     return fitting if algorithm is None else frozenset(fitting & {algorithm} if isinstance(algorithm, str) else ())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from dataclasses import dataclass, field
@@ -58,6 +59,8 @@ class Issuer:
 
     async def fetch(self, url: str) -> dict[str, JsonValue]:
         self.asked.append(url)
+        # Others run meanwhile, as they do while a network is waited for.
+        await asyncio.sleep(0)
         if self.down:
             raise FetchFailed(f"{url} does not answer")
         documents: dict[str, dict[str, JsonValue]] = {ISSUER + DISCOVERY: self.discovery, JWKS_URL: {"keys": [*self.keys]}}

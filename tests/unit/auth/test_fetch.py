@@ -87,21 +87,20 @@ async def test_nobody_is_followed_elsewhere() -> None:
     assert len(asked) == 1
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [
-        httpx.Response(404, content=b"{}"),
-        ok(b"[]"),
-        ok(b"<html>"),
-        ok(b'{"keys": [], "keys": []}'),
-        ok(b" " * (LARGEST_BYTES + 1)),
-        httpx.Response(200, stream=Body(gzip.compress(b" " * 10_000_000)), headers={"Content-Encoding": "gzip"}),
-    ],
-    ids=["not found", "list", "page", "twice", "large", "compressed"],
-)
-async def test_anything_but_a_small_object_is_refused(answer: httpx.Response) -> None:
+REFUSED: dict[str, tuple[httpx.Response, str]] = {
+    "not found": (httpx.Response(404, stream=Body(b"{}")), "answers 404"),
+    "list": (ok(b"[]"), "no JSON object"),
+    "page": (ok(b"<html>"), "no JSON object"),
+    "twice": (ok(b'{"keys": [], "keys": []}'), "no JSON object"),
+    "large": (ok(b'{"keys": []' + b" " * LARGEST_BYTES + b"}"), "more than 262144 bytes"),
+    "compressed": (httpx.Response(200, stream=Body(gzip.compress(b"{}")), headers={"Content-Encoding": "gzip"}), "answers 200 gzip"),
+}
+
+
+@pytest.mark.parametrize(("answer", "reason"), REFUSED.values(), ids=REFUSED.keys())
+async def test_anything_but_a_small_object_is_refused(answer: httpx.Response, reason: str) -> None:
     transport, _ = answering(answer)
-    with pytest.raises(FetchFailed):
+    with pytest.raises(FetchFailed, match=reason):
         await fetch(URL, transport=transport)
 
 

@@ -108,6 +108,17 @@ async def test_requests_that_wait_for_the_same_keys_ask_once() -> None:
     assert len(issuer.asked) == 1
 
 
+async def test_a_key_that_is_being_fetched_is_waited_for() -> None:
+    issuer = Issuer()
+    published = issuer.published()
+    await published.find("rsa", "RS256")
+    issuer.keys.append(public(OTHER_RSA_KEY, "new"))
+    issuer.now += RETRY_SECONDS
+    found = await asyncio.gather(*(published.find("new", "RS256") for _ in range(50)))
+    assert None not in found
+    assert len(issuer.asked) == 2
+
+
 async def test_keys_are_kept_for_a_day_while_the_issuer_does_not_answer_and_that_is_told_once() -> None:
     issuer = Issuer()
     published = issuer.published()
