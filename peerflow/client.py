@@ -68,7 +68,8 @@ class WaitTimedOut(TimeoutError):
 class Client:
     """Speaks to any of the pods in `urls` (one text with commas, or a sequence), failing over between them.
 
-    `patience_seconds` is how long a call goes on asking while no pod answers (0: each address is asked once); `timeout_seconds`
+    `api_key` is an API key, or a token of the pods' OIDC provider; pods without keys need none. `patience_seconds` is how long a call
+    goes on asking while no pod answers (0: each address is asked once); `timeout_seconds`
     bounds one request. A client is not shared between threads; it is cheap to make one for each.
     """
 
@@ -76,6 +77,7 @@ class Client:
         self,
         urls: str | Sequence[str] = DEFAULT_URL,
         *,
+        api_key: str | None = None,
         patience_seconds: float = 10.0,
         timeout_seconds: float = 10.0,
         transport: httpx.BaseTransport | None = None,
@@ -85,7 +87,13 @@ class Client:
         self._clock = clock
         self._sleep = sleep
         self.connection = Connection(
-            urls, patience_seconds=patience_seconds, timeout_seconds=timeout_seconds, transport=transport, clock=clock, sleep=sleep
+            urls,
+            api_key=api_key,
+            patience_seconds=patience_seconds,
+            timeout_seconds=timeout_seconds,
+            transport=transport,
+            clock=clock,
+            sleep=sleep,
         )
 
     def __enter__(self) -> Self:

@@ -68,13 +68,25 @@ def _is_address(text: str) -> bool:
     return url.scheme in {"http", "https"} and bool(url.host)
 
 
+def _checked(api_key: str) -> str:
+    """The key without the white space around it; raises ConfigError, which does not quote it, where it cannot stand in a header."""
+    key = api_key.strip()
+    if not re.fullmatch(r"[!-~]+", key):
+        raise ConfigError(["the API key is empty or has characters that no key has; give it as `peerflow keys new` printed it"])
+    return key
+
+
 class Connection:
-    """Sends requests; not shared between threads. `patience_seconds` bounds how long a call waits for any pod to answer."""
+    """Sends requests; not shared between threads. `patience_seconds` bounds how long a call waits for any pod to answer.
+
+    `api_key` is an API key or a token; it is sent with each request.
+    """
 
     def __init__(
         self,
         urls: str | Sequence[str] = DEFAULT_URL,
         *,
+        api_key: str | None = None,
         patience_seconds: float = 0.0,
         timeout_seconds: float = 10.0,
         transport: httpx.BaseTransport | None = None,
@@ -88,11 +100,15 @@ class Connection:
         self._current = 0
         self._clock = clock
         self._sleep = sleep
+        headers = {"Accept": "application/json"}
+        if api_key is not None:
+            headers["Authorization"] = f"Bearer {_checked(api_key)}"
         # A proxy set for the world must not be asked for this machine's own addresses.
         own = () if transport else ("localhost", "127.0.0.1", "[::1]")
         direct: dict[str, httpx.BaseTransport | None] = {f"all://{host}": None for host in own}
         timeout = httpx.Timeout(timeout_seconds, connect=min(timeout_seconds, 3.0))
-        self._http = httpx.Client(timeout=timeout, transport=transport, mounts=direct, headers={"Accept": "application/json"})
+        # Without redirects: the key goes to the addresses that were given, and nowhere else.
+        self._http = httpx.Client(timeout=timeout, transport=transport, mounts=direct, headers=headers, follow_redirects=False)
 
     def close(self) -> None:
         self._http.close()

@@ -16,6 +16,7 @@ from typing import Any, Final, Literal, TextIO
 
 from engine import events
 from engine.events import Event
+from peerflow.auth import events as auth_events
 from peerflow.log_format import JsonFormatter, TextFormatter
 from peerflow.log_writer import LogWriter
 
@@ -60,6 +61,13 @@ _WORDS: Final[dict[type[Event], tuple[int, Callable[[Any], str]]]] = {
     events.StorageBack: (INFO, lambda e: f"{e.address} answers again"),
     events.HeartbeatLate: (WARNING, lambda _: "a heartbeat took dangerously long: Redis, the network or this machine is too slow"),
     events.LoopFailed: (ERROR, lambda e: f"the {e.loop} loop failed and goes on: {e.error}"),
+    auth_events.KeysRead: (INFO, lambda e: f"API keys read again: {e.keys}"),
+    auth_events.KeysRefused: (ERROR, lambda _: "the file of API keys cannot be used; the keys from before stay in force"),
+    auth_events.IssuerLost: (
+        ERROR,
+        lambda _: "the keys of the tokens' issuer cannot be fetched; those that are known stay in force for a day",
+    ),
+    auth_events.IssuerBack: (INFO, lambda _: "the keys of the tokens' issuer are there again"),
     RequestFailed: (ERROR, lambda e: f"{e.method} {e.path} failed: {type(e.error).__name__}: {e.error}"),
 }
 

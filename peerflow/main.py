@@ -19,6 +19,9 @@ from engine.errors import ConfigError, StorageError
 from engine.events import PodStarted, Publisher, StorageBack, StorageLost
 from peerflow import __version__, logging
 from peerflow.api import create_app
+from peerflow.api.authenticator import authenticator
+from peerflow.api.callers import anybody
+from peerflow.auth.access import Access, open_access
 from peerflow.http_server import Server
 from peerflow.settings import Settings
 from scheduler.builtin import register_builtins
@@ -57,6 +60,8 @@ def serve(settings: Settings) -> int:
     embedded: EmbeddedValkey | None = None
     try:
         registry = load_registry(settings)
+        publisher = logging.LogPublisher()
+        access = open_access(settings, publisher)
         listener = listen(settings.host, settings.port)
         if settings.redis_url is not None:
             url = settings.redis_url.get_secret_value()
@@ -64,7 +69,7 @@ def serve(settings: Settings) -> int:
             embedded = EmbeddedValkey.join(settings.data_dir)
             url = embedded.url
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
-            return runner.run(_serve(settings, registry, url, embedded, listener))
+            return runner.run(_serve(settings, registry, url, publisher, embedded, access, listener))
     except ConfigError as error:
         sys.stderr.write(f"peerflow cannot start:\n{error}\n")
         return EXIT_CONFIG
@@ -89,8 +94,16 @@ def tune_garbage_collector() -> None:
     gc.set_threshold(50_000, 20, 100)
 
 
-async def _serve(settings: Settings, registry: Registry, url: str, embedded: EmbeddedValkey | None, listener: socket.socket) -> int:
-    return await Service(settings, registry, url, logging.LogPublisher(), embedded).run(listener)
+async def _serve(
+    settings: Settings,
+    registry: Registry,
+    url: str,
+    publisher: Publisher,
+    embedded: EmbeddedValkey | None,
+    access: Access | None,
+    listener: socket.socket,
+) -> int:
+    return await Service(settings, registry, url, publisher, embedded, access).run(listener)
 
 
 def load_registry(settings: Settings) -> Registry:
@@ -120,8 +133,18 @@ def listen(host: str, port: int) -> socket.socket:
 class Service:
     """A pod's API and scheduler in one event loop."""
 
-    def __init__(self, settings: Settings, registry: Registry, url: str, publisher: Publisher, embedded: EmbeddedValkey | None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        registry: Registry,
+        url: str,
+        publisher: Publisher,
+        embedded: EmbeddedValkey | None,
+        access: Access | None = None,
+    ) -> None:
         self._settings, self._registry, self._publisher, self._embedded = settings, registry, publisher, embedded
+        self._access = access
+        self._warnings: list[JsonValue] = [*settings.warnings()]
         self._store = Store(url, namespace=settings.namespace, partitions=settings.partitions, retention_seconds=settings.retention_seconds)
         self._pod: Pod | None = None
         self._told_to_stop = asyncio.Event()
@@ -140,6 +163,7 @@ class Service:
             readiness=self._readiness,
             function_names=self._registry.names(),
             publisher=self._publisher,
+            authenticate=anybody if self._access is None else authenticator(self._access),
             lifespan=lambda app: self._lifespan(app, listener),
         )
         config = uvicorn.Config(
@@ -176,6 +200,8 @@ class Service:
     async def _lifespan(self, app: FastAPI, listener: socket.socket) -> AsyncGenerator[None]:
         del app
         tasks = [asyncio.create_task(self._start(listener)), asyncio.create_task(self._keep_embedded_running())]
+        if self._access is not None:
+            tasks.append(asyncio.create_task(self._access.run(self._publisher)))
         try:
             yield
         finally:
@@ -198,7 +224,7 @@ class Service:
         inspection = await until_answered(self._store.prepare, on_failure=self._storage_away)
         self._storage_there()
         logging.LOGGER.info("listening on http://%s:%d", *listener.getsockname()[:2])
-        for warning in (*inspection.warnings, *self._settings.warnings()):
+        for warning in (*inspection.warnings, *self._warnings):
             logging.LOGGER.warning("%s", warning)
         settings = self._settings
         options = PodOptions(
@@ -247,6 +273,10 @@ class Service:
             self._publisher.publish(StorageBack(pod_id="", address=self._store.address, duration_seconds=away))
 
     def _readiness(self) -> tuple[bool, str, dict[str, JsonValue]]:
+        ready, reason, detail = self._state()
+        return ready, reason, {**detail, "warnings": self._warnings} if self._warnings else detail
+
+    def _state(self) -> tuple[bool, str, dict[str, JsonValue]]:
         if self._told_to_stop.is_set():
             return False, "the pod is draining", {}
         if self._pod is None:

@@ -6,7 +6,6 @@ that is wrong in one `ConfigError`: the variable, its value, and what it must be
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from engine.errors import ConfigError
 from engine.limits import Limits
+from peerflow.auth.addresses import is_loopback
 from peerflow.settings_access import AccessSettings
 from peerflow.settings_fields import Modules, Names, setting
 from peerflow.settings_source import option, read_environment, unknown_variables, variable
@@ -199,6 +199,7 @@ class Settings(AccessSettings, TelemetrySettings):
             for small, large in _NOT_ABOVE
             if getattr(self, small) > getattr(self, large)
         ]
+        problems += self.access_problems()
         if problems:
             raise _RelationsError(problems)
         return self
@@ -228,9 +229,14 @@ class Settings(AccessSettings, TelemetrySettings):
 
     def warnings(self) -> list[str]:
         """What is allowed and should not surprise anybody: one sentence each."""
-        if _is_loopback(self.host):
+        if self.asks_for_credentials or is_loopback(self.host):
             return []
-        found = [f"the API listens on {self.host} and asks nobody for a key: whoever reaches port {self.port} may start and cancel runs"]
+        open_to_all = (
+            f"the API listens on {self.host} and asks nobody for a key: whoever reaches port {self.port} may start and cancel runs"
+        )
+        found = [f"{open_to_all}; set PEERFLOW_API_KEYS_FILE or PEERFLOW_OIDC_ISSUER"]
+        if os.environ.get("PEERFLOW_API_KEY_FILE"):
+            found.append("PEERFLOW_API_KEY_FILE is for the command line: pods read PEERFLOW_API_KEYS_FILE")
         if self.debug:
             found.append("DEBUG=true: GET /runs shows all runs to whoever reaches that port")
         return found
@@ -239,13 +245,6 @@ class Settings(AccessSettings, TelemetrySettings):
         if field in self._command_line:
             return "command line"
         return "environment" if field in self.model_fields_set else "default"
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _problems(error: ValidationError, given: Mapping[str, object]) -> list[str]:

@@ -14,7 +14,7 @@ PREFIX: Final = "PEERFLOW_"
 DEBUG: Final = "DEBUG"
 """The one variable without the prefix."""
 
-NOT_FOR_PODS: Final = frozenset({"PEERFLOW_URL"})
+NOT_FOR_PODS: Final = frozenset({"PEERFLOW_URL", "PEERFLOW_API_KEY", "PEERFLOW_API_KEY_FILE"})
 """Variables that the command line reads and a pod does not."""
 
 _RESERVED: Final = "PEERFLOW_TEST_"

@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import APIRouter, Depends, FastAPI
+from fastapi.routing import APIRoute
 
 from engine.events import Publisher
 from peerflow.api import cluster, control, describe, docs_page, explain, health, refusals, run_parts, runs, submit
@@ -79,10 +80,21 @@ def create_app(
     for router, scope in ROUTES:
         app.include_router(router, dependencies=[] if scope is None else [Depends(needs(scope))])
     refusals.install(app)
-    describe.install(app)
+    describe.install(app, scopes_of_routes(), asks_for_credentials=authenticate is not anybody)
     docs_page.install(app)
     app.add_middleware(Outermost, publisher=publisher)
     return app
+
+
+def scopes_of_routes() -> dict[tuple[str, str], Scope | None]:
+    """Path and method of each route of ROUTES → the scope that it takes."""
+    return {
+        (route.path, method.lower()): scope
+        for router, scope in ROUTES
+        for route in router.routes
+        if isinstance(route, APIRoute)
+        for method in route.methods or ()
+    }
 
 
 def _version() -> str:

@@ -8,26 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Annotated
 
 from fastapi import Depends, Request
 
 from peerflow.api.context import Api
 from peerflow.api.problem import RequestRefused
-
-
-class Scope(StrEnum):
-    """What a caller may be allowed to do."""
-
-    SUBMIT = "submit"
-    """Start runs."""
-    READ = "read"
-    """Read runs, functions, pods, queues and metrics."""
-    CONTROL = "control"
-    """Change runs: cancel them."""
-    ADMIN = "admin"
-    """All of these, and read who did what."""
+from peerflow.auth.identity import DEFAULT_TENANT, Scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +33,6 @@ class Caller:
         return scope in self.scopes or Scope.ADMIN in self.scopes
 
 
-DEFAULT_TENANT = "default"
 ANYBODY = Caller("anybody", DEFAULT_TENANT, frozenset(Scope), everywhere=True, identified=False)
 
 Authenticate = Callable[[Request], Awaitable[Caller]]
@@ -77,6 +63,7 @@ def needs(scope: Scope) -> Callable[[Caller], Awaitable[None]]:
                 "scope-missing",
                 f"{caller.name} may not do this: it takes the scope {scope.value!r}",
                 remedy=f"use a key or token with the scope {scope.value!r}",
+                headers={"WWW-Authenticate": f'Bearer realm="peerflow", error="insufficient_scope", scope="{scope.value}"'},
             )
 
     return check

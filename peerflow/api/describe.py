@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from fastapi import FastAPI
@@ -13,6 +14,7 @@ from engine.definition import WorkflowDefinition
 from peerflow.api import problem
 from peerflow.api.explain_models import EXPLAIN_EXAMPLE
 from peerflow.api.models import ProblemDocument
+from peerflow.auth.identity import Scope
 
 SCHEMAS: Final = "#/components/schemas/"
 
@@ -27,7 +29,8 @@ Any pod answers every call. `POST /workflow` stores a run and answers with its `
 
 REFUSALS: Final[dict[int, str]] = {
     400: "The body is no JSON, or a header or query parameter is wrong",
-    403: "The list of all runs is closed",
+    401: "Credentials are missing, or refused",
+    403: "The credentials lack the scope that the call takes",
     404: "There is no such run or task",
     408: "The body came too slowly",
     409: "The run had finished first",
@@ -72,6 +75,13 @@ EXAMPLES: Final[dict[str, Any]] = {
     },
 }
 
+BEARER: Final = "bearer"
+SECURITY_SCHEME: Final[dict[str, Any]] = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "An API key (`pfk_…`) or a token of the pod's OIDC provider; its scopes say what it may do.",
+}
+
 DEFINITION_BODY: Final[dict[str, Any]] = {
     "requestBody": {
         "required": True,
@@ -100,19 +110,24 @@ def answers(model: type[BaseModel], description: str, *refusals: int, status: in
     """The `responses` of a route: its answer, and the problem documents that it may give instead. 503 belongs to all."""
     found: dict[int | str, dict[str, Any]] = {status: {"model": model, "description": description}}
     for refusal in sorted({*refusals, 503}):
-        found[refusal] = {
-            "description": REFUSALS[refusal],
-            "content": {problem.MEDIA_TYPE: {"schema": {"$ref": SCHEMAS + ProblemDocument.__name__}}},
-        }
+        found[refusal] = refused(refusal)
     return found
 
 
-def install(app: FastAPI) -> None:
-    """Makes the application's OpenAPI document complete: adds the shapes of definitions and problems, drops FastAPI's own 422."""
+def refused(status: int, description: str | None = None) -> dict[str, Any]:
+    """The response with a problem document."""
+    content = {problem.MEDIA_TYPE: {"schema": {"$ref": SCHEMAS + ProblemDocument.__name__}}}
+    return {"description": description or REFUSALS[status], "content": content}
+
+
+def install(app: FastAPI, scopes: Mapping[tuple[str, str], Scope | None], *, asks_for_credentials: bool) -> None:
+    """Makes the application's OpenAPI document complete: adds the shapes of definitions and problems, and what each call takes of its
+    caller; drops FastAPI's own 422. `scopes` has path and method of each route; without `asks_for_credentials` the pod lets in anybody."""
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             app.openapi_schema = _document(app)
+            _add_security(app.openapi_schema, scopes, optional=not asks_for_credentials)
         return app.openapi_schema
 
     app.openapi = openapi
@@ -139,3 +154,17 @@ def _document(app: FastAPI) -> dict[str, Any]:
             if "application/json" in refused.get("content", {}):
                 del operation["responses"]["422"]
     return document
+
+
+def _add_security(document: dict[str, Any], scopes: Mapping[tuple[str, str], Scope | None], *, optional: bool) -> None:
+    """Says of each call which scope it takes. A role beside a bearer scheme is OpenAPI 3.1's way to name it (§4.8.30)."""
+    document["components"]["securitySchemes"] = {BEARER: SECURITY_SCHEME}
+    for (path, method), scope in scopes.items():
+        if scope is None:
+            continue
+        operation = document["paths"][path][method]
+        # An empty requirement: the call is answered without credentials too.
+        operation["security"] = [{}, {BEARER: [scope.value]}] if optional else [{BEARER: [scope.value]}]
+        operation["description"] = f"Takes the scope `{scope.value}`" + (" where a pod asks for credentials." if optional else ".")
+        responses = {**operation["responses"], "401": refused(401), "403": operation["responses"].get("403") or refused(403)}
+        operation["responses"] = dict(sorted(responses.items()))

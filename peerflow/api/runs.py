@@ -50,7 +50,7 @@ async def _open_list(api: Api, caller: CallerOf) -> None:
             403,
             "list-closed",
             "GET /runs shows every run to whoever reaches this pod, so it is closed",
-            remedy="start the pod with DEBUG=true to open it; a single run can always be read by its run_id",
+            remedy="start the pod with API keys, or with DEBUG=true to open it; a single run can always be read by its run_id",
         )
 
 
@@ -80,7 +80,7 @@ async def workflow_status(api: Api, run_id: RunId, cursor: Cursor = None) -> Res
     "/runs",
     responses=answers(RunPage, "Runs, newest first", 400, 403),
     dependencies=[Depends(_open_list), Depends(only("status", "name", "label", "created_after", "created_before", "cursor", "limit"))],
-    summary="List runs (with DEBUG=true)",
+    summary="List runs (with an API key or a token, or with DEBUG=true)",
 )
 async def list_runs(
     api: Api,

@@ -13,10 +13,12 @@ from rich.text import Text
 
 from engine.errors import ConfigError, PeerflowError
 from engine.strict_json import dumps
+from peerflow.cli.credentials import api_key
+from peerflow.cli.errors import report
 from peerflow.cli.follow import follow
 from peerflow.cli.output import clean, stdout
 from peerflow.cli.pod_processes import PodProcesses, check_ports
-from peerflow.client import Client, PodUnreachable
+from peerflow.client import ApiError, Client, PodUnreachable
 from peerflow.settings import Settings
 
 EXAMPLE_FILE = Path("examples") / "steps.json"
@@ -41,9 +43,16 @@ def run(settings: Settings, count: int) -> int:
     console.print(f"starting a pod at {address} …" if count == 1 else f"starting {count} pods, the first at {address} …")
     with PodProcesses(settings, count, say=lambda text: console.print(clean(text)), write=_write) as pods:
         try:
-            with Client(address) as client:
+            with Client(address, api_key=api_key()) as client:
                 _wait_until_ready(client, pods)
-                _run_example(client, console, address)
+                try:
+                    _run_example(client, console, address)
+                except ApiError as error:
+                    if error.status not in {401, 403}:
+                        raise
+                    # The pod is up all the same; only the example needs a key.
+                    report(error, as_json=False)
+                    console.print(f"The example was not run; the pod goes on serving: {address}/docs has the API. Ctrl-C stops it.")
         except KeyboardInterrupt:
             return 0
         return pods.wait()

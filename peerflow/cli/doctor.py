@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 from pydantic import JsonValue
 from rich.text import Text
 
 from engine.errors import ConfigError, PeerflowError, StorageError, StorageRefused
+from peerflow.cli import doctor_access
+from peerflow.cli.check import Check, Verdict
 from peerflow.cli.errors import NOT_SUCCEEDED, SUCCESS
 from peerflow.cli.options import DEFAULT_URL, Json, Url, connect
 from peerflow.cli.output import cell, own_version, print_json, stdout, table
@@ -24,7 +25,6 @@ from storage.views import ServerInfo
 
 RedisUrl = Annotated[str | None, typer.Option("--redis-url", metavar="URL", help="Redis or Valkey to check instead of PEERFLOW_REDIS_URL.")]
 
-Verdict = Literal["ok", "note", "warning", "problem"]
 MARKS: dict[Verdict, tuple[str, str]] = {
     "ok": ("ok", "green"),
     "note": ("note", "dim"),
@@ -40,20 +40,11 @@ SLOW_MS = 20.0
 CLOCK_MS = 1000.0
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One line: what was looked at, what was found, and what to do about it."""
-
-    subject: str
-    verdict: Verdict
-    found: str
-    remedy: str = ""
-
-
 def doctor(redis_url: RedisUrl = None, json: Json = False, url: Url = DEFAULT_URL) -> None:
     """Check Redis and the settings of a pod on this machine."""
     settings = Settings.load({"redis_url": redis_url})
-    checks = [_python(), *_redis(settings), *(Check("settings", "warning", text) for text in settings.warnings()), _pod(url)]
+    checks = [_python(), *_redis(settings), *(Check("settings", "warning", text) for text in settings.warnings())]
+    checks += [*doctor_access.access(settings), _pod(url), *doctor_access.own_key(url)]
     if json:
         effective: list[JsonValue] = [{"name": item.name, "value": item.value, "source": item.source} for item in settings.effective()]
         lines: list[JsonValue] = [

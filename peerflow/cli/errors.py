@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from engine.errors import ConfigError, DefinitionError, PeerflowError, Problem
+from peerflow.cli import credentials
 from peerflow.cli.files import FileRefused
 from peerflow.cli.output import clean, plural, print_json, stderr
 from peerflow.client import ApiError, PodUnreachable
@@ -68,7 +69,8 @@ def _print(error: PeerflowError, console: Console) -> None:
         case ApiError():
             _headline(console, error.detail or error.title)
             if len(error.problems) == 1 and error.problems[0].message == error.detail:
-                console.print(Text(f"  → {clean(error.problems[0].remedy)}", style="green"))
+                remedy = credentials.remedy(error.status) or error.problems[0].remedy
+                console.print(Text(f"  → {clean(remedy)}", style="green"))
             else:
                 _print_problems(console, "", [(problem, None) for problem in error.problems])
         case DefinitionError():

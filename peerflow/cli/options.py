@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from peerflow.cli.credentials import api_key
 from peerflow.client import DEFAULT_URL, Client
 
 Url = Annotated[
@@ -23,4 +24,4 @@ __all__ = ["DEFAULT_URL", "File", "Json", "RunId", "Url", "connect"]
 
 def connect(url: str) -> Client:
     """A client for one command: each address is asked once, because somebody waits for the answer."""
-    return Client(url, patience_seconds=0.0)
+    return Client(url, api_key=api_key(), patience_seconds=0.0)

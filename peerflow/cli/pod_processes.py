@@ -20,6 +20,7 @@ from types import FrameType
 from typing import IO, Literal, Self
 
 from engine.errors import ConfigError
+from peerflow.cli import credentials
 from peerflow.settings import Settings
 from peerflow.settings_source import variable
 
@@ -186,6 +187,9 @@ class PodProcesses:
 def child_environment(settings: Settings) -> Mapping[str, str]:
     """This environment with what the command line set; secrets go this way because a command line is for all to read."""
     environment = dict(os.environ)
+    # The caller's own key is not for the pods, whose task code reads the environment.
+    for name in (credentials.VARIABLE, credentials.FILE_VARIABLE):
+        environment.pop(name, None)
     if settings.redis_url is not None:
         environment["PEERFLOW_REDIS_URL"] = settings.redis_url.get_secret_value()
     if settings.tasks:

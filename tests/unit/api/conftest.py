@@ -13,6 +13,7 @@ from fastapi import FastAPI
 
 from engine.events import Event
 from peerflow.api import create_app
+from peerflow.api.callers import Authenticate, anybody
 from peerflow.api.models import ProblemDocument
 from peerflow.settings import Settings
 from tests.support.canned_store import CannedStore
@@ -61,7 +62,7 @@ class Pod:
         return await self.client.post(path, json=definition, headers=headers)
 
 
-def make_pod(**settings: Any) -> Pod:
+def make_pod(*, authenticate: Authenticate = anybody, **settings: Any) -> Pod:
     store, recorder = CannedStore(), Recorder()
     ready: list[Any] = [True, "ready", {"claimed": 0}]
     app = create_app(
@@ -70,6 +71,7 @@ def make_pod(**settings: Any) -> Pod:
         readiness=lambda: (ready[0], ready[1], ready[2]),
         function_names=FUNCTIONS,
         publisher=recorder,
+        authenticate=authenticate,
     )
     client = httpx.AsyncClient(transport=httpx.ASGITransport(app, raise_app_exceptions=False), base_url="http://pod")
     return Pod(app, store, client, recorder, ready)

@@ -229,6 +229,56 @@ def test_a_pod_open_to_the_network_says_so() -> None:
     assert len(Settings.load({"host": "example.org", "debug": True}).warnings()) == 2
 
 
+def test_a_pod_that_asks_for_keys_needs_no_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PEERFLOW_API_KEYS_FILE", "keys.json")
+    settings = Settings.load({"host": "0.0.0.0", "debug": True})
+    assert settings.asks_for_credentials
+    assert settings.warnings() == []
+
+
+def test_the_callers_variable_in_place_of_the_pods_is_pointed_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PEERFLOW_API_KEY_FILE", "ci.key")
+    first, second = Settings.load({"host": "0.0.0.0"}).warnings()
+    assert "asks nobody for a key" in first
+    assert second == "PEERFLOW_API_KEY_FILE is for the command line: pods read PEERFLOW_API_KEYS_FILE"
+
+
+ISSUER = {"PEERFLOW_OIDC_ISSUER": "https://login.example.org", "PEERFLOW_OIDC_AUDIENCE": "peerflow"}
+
+
+def test_an_issuer_and_its_audience_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in ISSUER.items():
+        monkeypatch.setenv(name, value)
+    settings = Settings.load()
+    assert settings.asks_for_credentials
+    assert (settings.oidc_algorithms, settings.oidc_scopes_claim, settings.oidc_tenant_claim) == (("RS256", "ES256"), "scope", "")
+
+
+@pytest.mark.parametrize(
+    ("variables", "problems"),
+    [
+        ({"PEERFLOW_OIDC_ISSUER": "https://a.example"}, ["PEERFLOW_OIDC_ISSUER (https://a.example) needs PEERFLOW_OIDC_AUDIENCE"]),
+        ({"PEERFLOW_OIDC_AUDIENCE": "peerflow"}, ["PEERFLOW_OIDC_AUDIENCE does nothing without PEERFLOW_OIDC_ISSUER"]),
+        (
+            {"PEERFLOW_OIDC_JWKS_URL": "https://a.example", "PEERFLOW_OIDC_TENANT_CLAIM": "team"},
+            ["PEERFLOW_OIDC_JWKS_URL does nothing", "PEERFLOW_OIDC_TENANT_CLAIM does nothing"],
+        ),
+        (ISSUER | {"PEERFLOW_OIDC_ISSUER": "http://a.example"}, ["PEERFLOW_OIDC_ISSUER (http://a.example) must be an https:// URL"]),
+        (ISSUER | {"PEERFLOW_OIDC_ALGORITHMS": "HS256"}, ["PEERFLOW_OIDC_ALGORITHMS (HS256) must be some of RS256"]),
+        (ISSUER | {"PEERFLOW_OIDC_ALGORITHMS": "RS256,none"}, ["PEERFLOW_OIDC_ALGORITHMS (RS256,none) must be some of RS256"]),
+        (ISSUER | {"PEERFLOW_OIDC_ALGORITHMS": ","}, ["PEERFLOW_OIDC_ALGORITHMS (,) must be some of RS256"]),
+    ],
+)
+def test_settings_of_an_issuer_that_do_not_fit_are_refused(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], problems: list[str]
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    found = refused()
+    assert len(found) == len(problems)
+    assert all(text.startswith(beginning) for text, beginning in zip(found, problems, strict=True))
+
+
 def test_a_user_without_a_home_needs_none(monkeypatch: pytest.MonkeyPatch) -> None:
     def homeless() -> Path:
         raise RuntimeError("Could not determine home directory.")

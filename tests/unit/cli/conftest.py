@@ -35,7 +35,7 @@ def pods(monkeypatch: pytest.MonkeyPatch) -> FakePods:
         return fake.handle(request)
 
     monkeypatch.setattr(httpx.HTTPTransport, "handle_request", handle)
-    for name in ("PEERFLOW_URL", "FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE"):
+    for name in ("PEERFLOW_URL", "PEERFLOW_API_KEY", "PEERFLOW_API_KEY_FILE", "FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("COLUMNS", "160")
     # Nothing here happens between two looks at a run.

@@ -114,7 +114,7 @@ def test_every_setting_is_documented_with_its_default_and_its_range() -> None:
     assert list(documented) == [variable(field) for field in Settings.model_fields]
     for field, info in Settings.model_fields.items():
         default, _, must_be = documented[variable(field)]
-        value = FOR_THE_MACHINE.get(variable(field)) or shown(info.get_default(call_default_factory=True, validated_data={}))
+        value = FOR_THE_MACHINE.get(variable(field)) or shown(info.get_default(call_default_factory=True, validated_data={})) or "none"
         assert default.strip("`") == value, field
         assert must_be == cast("dict[str, str]", info.json_schema_extra)["must_be"], field
         assert hasattr(settings, field)
@@ -182,8 +182,12 @@ def test_every_log_event_is_documented() -> None:
 
 
 def commands() -> dict[str, Any]:
-    """Click's commands; typer brings a click of its own, whose types are not public."""
-    return dict(cast("Any", typer.main.get_command(app)).commands)
+    """Click's commands by all their words; typer brings a click of its own, whose types are not public."""
+    found: dict[str, Any] = {}
+    for name, command in dict(cast("Any", typer.main.get_command(app)).commands).items():
+        inner: dict[str, Any] = getattr(command, "commands", {})
+        found |= {f"{name} {word}": part for word, part in inner.items()} or {name: command}
+    return found
 
 
 def test_commands_in_the_documentation_and_in_the_program_are_the_same() -> None:
