@@ -16,10 +16,12 @@ from fastapi import FastAPI
 from pydantic import JsonValue
 
 from engine.errors import ConfigError, StorageError
-from engine.events import PodStarted, Publisher, StorageBack, StorageLost
+from engine.events import PodStarted, Publisher, Publishers, StorageBack, StorageLost
 from peerflow import __version__, logging
 from peerflow.api import create_app
 from peerflow.http_server import Server
+from peerflow.log_writer import LogWriter
+from peerflow.metrics_wiring import count
 from peerflow.settings import Settings
 from scheduler.builtin import register_builtins
 from scheduler.identity import PodOptions
@@ -64,7 +66,7 @@ def serve(settings: Settings) -> int:
             embedded = EmbeddedValkey.join(settings.data_dir)
             url = embedded.url
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
-            return runner.run(_serve(settings, registry, url, embedded, listener))
+            return runner.run(_serve(settings, registry, url, embedded, listener, writer))
     except ConfigError as error:
         sys.stderr.write(f"peerflow cannot start:\n{error}\n")
         return EXIT_CONFIG
@@ -89,8 +91,10 @@ def tune_garbage_collector() -> None:
     gc.set_threshold(50_000, 20, 100)
 
 
-async def _serve(settings: Settings, registry: Registry, url: str, embedded: EmbeddedValkey | None, listener: socket.socket) -> int:
-    return await Service(settings, registry, url, logging.LogPublisher(), embedded).run(listener)
+async def _serve(
+    settings: Settings, registry: Registry, url: str, embedded: EmbeddedValkey | None, listener: socket.socket, log: LogWriter
+) -> int:
+    return await Service(settings, registry, url, logging.LogPublisher(), embedded, log).run(listener)
 
 
 def load_registry(settings: Settings) -> Registry:
@@ -120,10 +124,22 @@ def listen(host: str, port: int) -> socket.socket:
 class Service:
     """A pod's API and scheduler in one event loop."""
 
-    def __init__(self, settings: Settings, registry: Registry, url: str, publisher: Publisher, embedded: EmbeddedValkey | None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        registry: Registry,
+        url: str,
+        publisher: Publisher,
+        embedded: EmbeddedValkey | None,
+        log: LogWriter | None = None,
+    ) -> None:
+        """`log` tells how many lines it has dropped."""
         self._settings, self._registry, self._publisher, self._embedded = settings, registry, publisher, embedded
         self._store = Store(url, namespace=settings.namespace, partitions=settings.partitions, retention_seconds=settings.retention_seconds)
         self._pod: Pod | None = None
+        self._metrics = count(settings, self._store, self._readiness, lambda: self._pod, log) if settings.metrics else None
+        if self._metrics is not None:
+            self._publisher = Publishers(publisher, self._metrics.tally)
         self._told_to_stop = asyncio.Event()
         self._away_since: float | None = None
         self._not_yet = f"no answer from {self._store.address} yet"
@@ -140,6 +156,8 @@ class Service:
             readiness=self._readiness,
             function_names=self._registry.names(),
             publisher=self._publisher,
+            scrape=self._metrics.scrape if self._metrics else None,
+            on_request=self._metrics.tally.request_ended if self._metrics else None,
             lifespan=lambda app: self._lifespan(app, listener),
         )
         config = uvicorn.Config(
@@ -176,6 +194,8 @@ class Service:
     async def _lifespan(self, app: FastAPI, listener: socket.socket) -> AsyncGenerator[None]:
         del app
         tasks = [asyncio.create_task(self._start(listener)), asyncio.create_task(self._keep_embedded_running())]
+        if self._metrics is not None:
+            tasks.append(asyncio.create_task(self._metrics.loop_lag().run()))
         try:
             yield
         finally:
@@ -184,6 +204,8 @@ class Service:
             await asyncio.gather(*tasks, return_exceptions=True)
             if self._pod is not None:
                 await self._pod.stop()
+            if self._metrics is not None:
+                await self._metrics.close()
             await self._store.close()
 
     async def _start(self, listener: socket.socket) -> None:
@@ -211,7 +233,7 @@ class Service:
             version=__version__,
             verbose=settings.log_level == "debug",
         )
-        pod = Pod(self._store, self._registry, self._publisher, options)
+        pod = Pod(self._store, self._registry, self._publisher, options, observer=self._metrics.tally if self._metrics else None)
         await pod.start()
         self._pod = pod
         self._publisher.publish(

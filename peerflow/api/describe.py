@@ -100,11 +100,13 @@ def answers(model: type[BaseModel], description: str, *refusals: int, status: in
     """The `responses` of a route: its answer, and the problem documents that it may give instead. 503 belongs to all."""
     found: dict[int | str, dict[str, Any]] = {status: {"model": model, "description": description}}
     for refusal in sorted({*refusals, 503}):
-        found[refusal] = {
-            "description": REFUSALS[refusal],
-            "content": {problem.MEDIA_TYPE: {"schema": {"$ref": SCHEMAS + ProblemDocument.__name__}}},
-        }
+        found[refusal] = refusing(REFUSALS[refusal])
     return found
+
+
+def refusing(description: str) -> dict[str, Any]:
+    """A problem document among the `responses` of a route."""
+    return {"description": description, "content": {problem.MEDIA_TYPE: {"schema": {"$ref": SCHEMAS + ProblemDocument.__name__}}}}
 
 
 def install(app: FastAPI) -> None:
