@@ -136,7 +136,7 @@ def connections_of(client: Any) -> Connections | None:
     try:
         pool: Any = client.connection_pool
         # redis-py keeps these lists, and shows them nowhere.
-        used, free = len(pool._in_use_connections), len(pool._available_connections)  # noqa: SLF001
+        used, free = len(pool._in_use_connections), sum(free.is_connected for free in pool._available_connections)  # noqa: SLF001
         calls = cast("tuple[int, int]", client.script_connections())
     except AttributeError:
         return None

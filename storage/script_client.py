@@ -60,8 +60,8 @@ class ScriptClient(redis.asyncio.Redis):
             self._turns.release()
 
     def script_connections(self) -> tuple[int, int]:
-        """Connections that a script call is on now, and those that were opened for them."""
-        return len(self._all) - len(self._free), len(self._all)
+        """Connections that a script call is on now, and those that are open for them."""
+        return len(self._all) - len(self._free), sum(connection.is_connected for connection in self._all)
 
     async def aclose(self, close_connection_pool: bool | None = None) -> None:  # noqa: FBT001  (the base class's signature)
         """Closes all connections."""

@@ -71,7 +71,7 @@ STORAGE_ROUND_TRIP = _gauge("peerflow_storage_round_trip_seconds", "How long Red
 CALL_SECONDS_OF = _histogram("peerflow_storage_call_duration_seconds", "Script calls, from the call to its end.", CALL_SECONDS, "script")
 CALL_FAILURES = _counter("peerflow_storage_call_failures_total", "Script calls that were lost or refused.", "script")
 CONNECTIONS_IN_USE = _gauge("peerflow_storage_connections_in_use", "Connections to Redis that a call is on.", "pool")
-CONNECTIONS_OPEN = _gauge("peerflow_storage_connections_open", "Connections to Redis that are open, or were.", "pool")
+CONNECTIONS_OPEN = _gauge("peerflow_storage_connections_open", "Connections to Redis that are open.", "pool")
 OUTAGES = _counter("peerflow_storage_outages_total", "How often Redis stopped answering this pod.")
 OUTAGE_SECONDS = _counter("peerflow_storage_outage_seconds_total", "How long it did not; counted once it is back.")
 

@@ -47,7 +47,8 @@ class Metrics:
         self._collector.facts = Facts(pod, await self._depths.get() if pod.storage_answers else None)
         try:
             encode, media_type = choose_encoder(accept)
-        except ValueError:
+        except (TypeError, ValueError):
+            # A version that is none: the package compares its parts with numbers.
             encode, media_type = generate_latest, CONTENT_TYPE_PLAIN_0_0_4
         # Some thousand lines take tens of milliseconds.
         return await asyncio.to_thread(encode, self.registry), media_type
