@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -21,9 +21,10 @@ def task(function: str = "task_a", queue: str = "default", priority: int = 0) ->
 
 def age(lab: Lab, lane: str, seconds: float, *, priority: int | None = None) -> None:
     """Tasks of a lane, or those of one priority, became ready so much earlier."""
-    rows = lab.client.zrange(lab.key(f"lane:{lane}"), 0, -1, withscores=True)
-    aged = {member: score - seconds * 1000 for member, score in rows if priority is None or int(score) // PRIORITY_STEP == 100 - priority}
-    lab.client.zadd(lab.key(f"lane:{lane}"), aged)
+    rows = cast("list[tuple[bytes, float]]", lab.client.zrange(lab.key(f"lane:{lane}"), 0, -1, withscores=True))
+    for member, score in rows:
+        if priority is None or score // PRIORITY_STEP == 100 - priority:
+            lab.client.zadd(lab.key(f"lane:{lane}"), {member: score - seconds * 1000})
 
 
 async def test_an_empty_store_has_no_lanes(lab: Lab) -> None:
