@@ -31,6 +31,9 @@ class End(StrEnum):
     LOST = "lost"
     """Charged by another pod, because its own was silent for too long."""
 
+    # The enum's own is Python code, and this is looked up for every attempt.
+    __hash__ = str.__hash__
+
 
 class Observer(Protocol):
     """Hears what a pod's loops do."""

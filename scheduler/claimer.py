@@ -257,7 +257,7 @@ class Claimer:
         unknown: list[Held] = []
         for claim in claims:
             # A token is the server's time in µs at the claim; only a failover makes one larger.
-            self._observer.claimed(claim.lane, max(0.0, claim.fencing_token / 1e6 - claim.ready_at_ms / 1e3))
+            self._observer.claimed(claim.lane, claim.fencing_token / 1e6 - claim.ready_at_ms / 1e3)
             held = Held(claim, self.number, process)
             self._holdings.add(held)
             graph = self._partition.graphs.get(claim.run_id)

@@ -36,13 +36,10 @@ def ended(claim: Claim, task: GraphTask, outcome: Outcome, source: random.Random
 
 def end_of(outcome: Outcome) -> End:
     """The word by which the attempt is counted."""
-    match outcome:
-        case Succeeded():
-            return End.SUCCEEDED
-        case Sleeping():
-            return End.SLEEPING
-        case Failed(error):
-            return End.TIMED_OUT if error.type in OUT_OF_TIME else End.FAILED
+    # Not `match`, as above: this is for every attempt, and only to count it.
+    if isinstance(outcome, Failed):
+        return End.TIMED_OUT if outcome.error.type in OUT_OF_TIME else End.FAILED
+    return End.SLEEPING if isinstance(outcome, Sleeping) else End.SUCCEEDED
 
 
 def _ms(seconds: float) -> int:

@@ -35,7 +35,7 @@ class Held:
     @property
     def function(self) -> str:
         """The task function's name."""
-        return self.claim.lane.partition("/")[2]
+        return self.attempt.function if self.attempt else self.claim.lane.partition("/")[2]
 
 
 class Holdings:

@@ -79,7 +79,8 @@ async def call(client: AsyncClient, name: str, prefix: str, *args: Argument) -> 
 
     Every script call of the loops and of the API passes here: a client's `on_call` hears of each.
     """
-    on_call, started, answered = on_call_of(client), perf_counter(), False
+    on_call: OnCall | None = getattr(client, "on_call", None)
+    started, answered = perf_counter() if on_call else 0.0, False
     try:
         try:
             answer = await cast("Awaitable[Answer]", client.evalsha(digest(name), 1, prefix, *args))
@@ -89,13 +90,14 @@ async def call(client: AsyncClient, name: str, prefix: str, *args: Argument) -> 
         answered = True
         return answer
     finally:
-        if on_call is not None:
+        if on_call:
             on_call(name, perf_counter() - started, answered)
 
 
 def call_blocking(client: AsyncClient, name: str, prefix: str, *args: Argument) -> Answer:
     """`call` for a blocking client, as the heartbeat thread has one."""
-    on_call, started, answered = on_call_of(client), perf_counter(), False
+    on_call: OnCall | None = getattr(client, "on_call", None)
+    started, answered = perf_counter(), False
     try:
         try:
             answer = cast("Answer", client.evalsha(digest(name), 1, prefix, *args))
@@ -105,18 +107,13 @@ def call_blocking(client: AsyncClient, name: str, prefix: str, *args: Argument) 
         answered = True
         return answer
     finally:
-        if on_call is not None:
+        if on_call:
             on_call(name, perf_counter() - started, answered)
 
 
 def observe_calls(client: object, on_call: OnCall) -> None:
     """From now on `on_call` hears of each script call on this client, whatever kind of client it is."""
     client.on_call = on_call  # pyright: ignore[reportAttributeAccessIssue]
-
-
-def on_call_of(client: object) -> OnCall | None:
-    """Who hears of a client's script calls, if somebody does."""
-    return getattr(client, "on_call", None)
 
 
 def all_scripts() -> Iterator[tuple[str, str]]:

@@ -57,7 +57,7 @@ class Tally:
         waits.observe(waited_seconds)
 
     def ended(self, function: str, end: End, seconds: float | None, /) -> None:
-        self._attempts.add((function, end.value))
+        self._attempts.add((function, end))
         if seconds is not None:
             durations = self._durations.get(function)
             if durations is None:
@@ -65,7 +65,7 @@ class Tally:
             durations.observe(seconds)
 
     def taken_over(self, function: str, seconds: float, /) -> None:
-        self._attempts.add((function, End.LOST.value))
+        self._attempts.add((function, End.LOST))
         self._takeovers.observe(seconds)
 
     def beaten(self, late_seconds: float, seconds: float, /) -> None:
