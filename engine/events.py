@@ -100,8 +100,12 @@ class RetryScheduled(Event):
 
     run_id: str
     task_id: str
+    function: str
     attempt: int
     delay_seconds: float
+
+
+RUN_HAD_ENDED = "its run had ended"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +118,7 @@ class CommitRefused(Event):
     claim_id: str
     pod_id: str
     current: str
-    """The claim id that holds the task now, or the state that it has ended in."""
+    """Why it was not: RUN_HAD_ENDED, or that another claim, or none, is the task's current one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +139,8 @@ class TasksReaped(Event):
     pod_id: str
     requeued: int
     failed: int
+    takeover_seconds: float
+    """From the silent pods' last sign of life to now, of the task that had to wait longest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

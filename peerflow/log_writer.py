@@ -25,6 +25,8 @@ class LogWriter(logging.Handler):
         self._stream = stream
         self._waiting: SimpleQueue[logging.LogRecord | None] = SimpleQueue()
         self._dropped = 0
+        self.dropped_total = 0
+        """Lines dropped since the start."""
         self._thread = threading.Thread(target=self._write_all, name="peerflow-log", daemon=True)
         self._thread.start()
 
@@ -38,6 +40,7 @@ class LogWriter(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if self._waiting.qsize() >= WAITING_LINES:
             self._dropped += 1
+            self.dropped_total += 1
         else:
             self._waiting.put(record)
 

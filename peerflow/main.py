@@ -16,13 +16,15 @@ from fastapi import FastAPI
 from pydantic import JsonValue
 
 from engine.errors import ConfigError, StorageError
-from engine.events import PodStarted, Publisher, StorageBack, StorageLost
+from engine.events import PodStarted, Publisher, Publishers, StorageBack, StorageLost
 from peerflow import __version__, logging
 from peerflow.api import create_app
 from peerflow.api.authenticator import authenticator
 from peerflow.api.callers import anybody
 from peerflow.auth.access import Access, open_access
 from peerflow.http_server import Server
+from peerflow.log_writer import LogWriter
+from peerflow.metrics_wiring import count
 from peerflow.settings import Settings
 from scheduler.builtin import register_builtins
 from scheduler.identity import PodOptions
@@ -69,7 +71,7 @@ def serve(settings: Settings) -> int:
             embedded = EmbeddedValkey.join(settings.data_dir)
             url = embedded.url
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
-            return runner.run(_serve(settings, registry, url, publisher, embedded, access, listener))
+            return runner.run(_serve(settings, registry, url, publisher, embedded, access, listener, writer))
     except ConfigError as error:
         sys.stderr.write(f"peerflow cannot start:\n{error}\n")
         return EXIT_CONFIG
@@ -102,8 +104,9 @@ async def _serve(
     embedded: EmbeddedValkey | None,
     access: Access | None,
     listener: socket.socket,
+    log: LogWriter,
 ) -> int:
-    return await Service(settings, registry, url, publisher, embedded, access).run(listener)
+    return await Service(settings, registry, url, publisher, embedded, access, log).run(listener)
 
 
 def load_registry(settings: Settings) -> Registry:
@@ -141,12 +144,17 @@ class Service:
         publisher: Publisher,
         embedded: EmbeddedValkey | None,
         access: Access | None = None,
+        log: LogWriter | None = None,
     ) -> None:
+        """`log` tells how many lines it has dropped."""
         self._settings, self._registry, self._publisher, self._embedded = settings, registry, publisher, embedded
         self._access = access
         self._warnings: list[JsonValue] = [*settings.warnings()]
         self._store = Store(url, namespace=settings.namespace, partitions=settings.partitions, retention_seconds=settings.retention_seconds)
         self._pod: Pod | None = None
+        self._metrics = count(settings, self._store, self._readiness, lambda: self._pod, log) if settings.metrics else None
+        if self._metrics is not None:
+            self._publisher = Publishers(publisher, self._metrics.tally)
         self._told_to_stop = asyncio.Event()
         self._away_since: float | None = None
         self._not_yet = f"no answer from {self._store.address} yet"
@@ -164,6 +172,8 @@ class Service:
             function_names=self._registry.names(),
             publisher=self._publisher,
             authenticate=anybody if self._access is None else authenticator(self._access),
+            scrape=self._metrics.scrape if self._metrics else None,
+            on_request=self._metrics.tally.request_ended if self._metrics else None,
             lifespan=lambda app: self._lifespan(app, listener),
         )
         config = uvicorn.Config(
@@ -202,6 +212,8 @@ class Service:
         tasks = [asyncio.create_task(self._start(listener)), asyncio.create_task(self._keep_embedded_running())]
         if self._access is not None:
             tasks.append(asyncio.create_task(self._access.run(self._publisher)))
+        if self._metrics is not None:
+            tasks.append(asyncio.create_task(self._metrics.loop_lag().run()))
         try:
             yield
         finally:
@@ -210,6 +222,8 @@ class Service:
             await asyncio.gather(*tasks, return_exceptions=True)
             if self._pod is not None:
                 await self._pod.stop()
+            if self._metrics is not None:
+                await self._metrics.close()
             await self._store.close()
 
     async def _start(self, listener: socket.socket) -> None:
@@ -237,7 +251,7 @@ class Service:
             version=__version__,
             verbose=settings.log_level == "debug",
         )
-        pod = Pod(self._store, self._registry, self._publisher, options)
+        pod = Pod(self._store, self._registry, self._publisher, options, observer=self._metrics.tally if self._metrics else None)
         await pod.start()
         self._pod = pod
         self._publisher.publish(

@@ -62,7 +62,7 @@ def _default_data_dir() -> Path:
         return Path("peerflow-data")
 
 
-class Settings(AccessSettings, TelemetrySettings):
+class Settings(TelemetrySettings, AccessSettings):
     """What a pod is told. Durations in seconds, sizes in bytes."""
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from pydantic_settings import BaseSettings
 
+from peerflow.settings_fields import setting
+
 
 class TelemetrySettings(BaseSettings):
     """A group of `peerflow.settings.Settings`."""
+
+    metrics: bool = setting(True, "counts what the pod does, and answers GET /metrics", "true or false")  # noqa: FBT003

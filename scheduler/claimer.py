@@ -17,10 +17,11 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from engine.errors import StorageRefused, StorageUnavailable
-from engine.events import ClaimsReleased, CommitRefused, LeaseLost, LoopFailed, Publisher, RetryScheduled, TaskClaimed
+from engine.events import RUN_HAD_ENDED, ClaimsReleased, CommitRefused, LeaseLost, LoopFailed, Publisher, RetryScheduled, TaskClaimed
+from engine.observer import End, Observer
 from engine.outcome import Outcome
 from scheduler.attempt import Attempt
-from scheduler.ending import ended
+from scheduler.ending import end_of, ended
 from scheduler.executor import Executor
 from scheduler.holdings import Held, Holdings
 from scheduler.passing import Passer
@@ -53,6 +54,7 @@ class Claimer:
         on_first_claims: Callable[[Sequence[Claim]], None],
         clock: Callable[[], float],
         verbose: bool,
+        observer: Observer,
     ) -> None:
         """`for_processes` is the same pod with the functions that need a child process, if it has any; `who` has the others.
 
@@ -64,7 +66,7 @@ class Claimer:
         self._who, self._for_processes = who, for_processes
         self._timers, self._passer, self._publisher, self._announce = timers, passer, publisher, announce
         self._on_backlog, self._on_first_claims = on_backlog, on_first_claims
-        self._clock, self._verbose = clock, verbose
+        self._clock, self._verbose, self._observer = clock, verbose, observer
         self._random = random.Random()
         self._done: deque[tuple[Held, Outcome]] = deque()
         self._turn = asyncio.Event()
@@ -92,6 +94,7 @@ class Claimer:
     def attempt_done(self, held: Held, outcome: Outcome) -> None:
         """An attempt of this partition has ended: commit it."""
         self._holdings.end(held.claim.claim_id)
+        held.seconds, held.end = self._clock() - held.started, end_of(outcome)
         if held.process:
             self._look_for_processes = True
         self._done.append((held, outcome))
@@ -213,9 +216,12 @@ class Claimer:
             if word == "STALE":
                 self._refused(held, "another claim, or none")
             elif word == "TERMINAL":
-                self._refused(held, "its run had ended")
-            elif end.delay_ms or end.outcome in {"retry", "sleep"}:
-                self._waits(held, end)
+                self._observer.ended(held.function, End.CANCELLED, None)
+                self._refused(held, RUN_HAD_ENDED)
+            else:
+                self._observer.ended(held.function, held.end, held.seconds)
+                if end.delay_ms or end.outcome in {"retry", "sleep"}:
+                    self._waits(held, end)
         if settled.cascades:
             self._timers.nudge(0)
         if partial:
@@ -226,7 +232,11 @@ class Claimer:
         if end.outcome == "retry" and held.attempt is not None:
             self._publisher.publish(
                 RetryScheduled(
-                    run_id=held.claim.run_id, task_id=held.attempt.task_id, attempt=held.claim.attempt, delay_seconds=end.delay_ms / 1000
+                    run_id=held.claim.run_id,
+                    task_id=held.attempt.task_id,
+                    function=held.function,
+                    attempt=held.claim.attempt,
+                    delay_seconds=end.delay_ms / 1000,
                 )
             )
 
@@ -246,6 +256,8 @@ class Claimer:
         """Starts claimed tasks; those of runs that this pod does not know yet follow when their graphs are there."""
         unknown: list[Held] = []
         for claim in claims:
+            # A token is the server's time in µs at the claim; only a failover makes one larger.
+            self._observer.claimed(claim.lane, claim.fencing_token / 1e6 - claim.ready_at_ms / 1e3)
             held = Held(claim, self.number, process)
             self._holdings.add(held)
             graph = self._partition.graphs.get(claim.run_id)
@@ -332,13 +344,14 @@ class Claimer:
             )
         self.wake()
 
-    async def give_back(self, batch: Sequence[Held], reason: str) -> None:
-        """Stops attempts and releases their claims, uncharged."""
+    async def give_back(self, batch: Sequence[Held], reason: str, why: End) -> None:
+        """Stops attempts and releases their claims, uncharged; `why` is RELEASED, or CANCELLED."""
         for held in batch:
             self._executor.stop(held.claim.claim_id)
         await self._partition.release(self._who, [held.claim.ref for held in batch])
         for held in batch:
             self._holdings.drop(held.claim.claim_id)
+            self._observer.ended(held.function, why, None)
         if batch:
             self._publisher.publish(ClaimsReleased(pod_id=self._who.pod_id, count=len(batch), reason=reason))
             self.wake()

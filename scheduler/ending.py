@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import random
 
+from engine.errors import NoProgress, TaskTimedOut
 from engine.graph import GraphTask
+from engine.observer import End
 from engine.outcome import Failed, Outcome, Sleeping, Succeeded
 from scheduler.retrying import next_delay_seconds
 from storage.partition import Claim, Ended
 
+OUT_OF_TIME = {TaskTimedOut.__name__, NoProgress.__name__}
 LINE_CHARS = 200
 """Of an error's text in the run's events; the whole error is in the task's record."""
 
@@ -29,6 +32,14 @@ def ended(claim: Claim, task: GraphTask, outcome: Outcome, source: random.Random
             if delay is None:
                 return Ended(claim.ref, "failed", error.to_json(), line)
             return Ended(claim.ref, "retry", error.to_json(), line, delay_ms=_ms(delay))
+
+
+def end_of(outcome: Outcome) -> End:
+    """The word by which the attempt is counted."""
+    # Not `match`, as above: this is for every attempt, and only to count it.
+    if isinstance(outcome, Failed):
+        return End.TIMED_OUT if outcome.error.type in OUT_OF_TIME else End.FAILED
+    return End.SLEEPING if isinstance(outcome, Sleeping) else End.SUCCEEDED
 
 
 def _ms(seconds: float) -> int:

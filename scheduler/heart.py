@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from engine.errors import StorageError
 from engine.events import HeartbeatLate, LoopFailed, Publisher, StorageBack, StorageLost
+from engine.observer import Observer
 from storage.heartbeats import HeartbeatConnection, Pulse
 from storage.partition import Identity
 
@@ -50,6 +51,7 @@ class Heart(threading.Thread):
         unheard_seconds: float,
         retry_seconds: float = RETRY_SECONDS,
         publisher: Publisher,
+        observer: Observer,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(name="peerflow-heartbeat", daemon=True)
@@ -57,7 +59,7 @@ class Heart(threading.Thread):
         self._refs, self._describe, self._on_pulse, self._on_back = refs, describe, on_pulse, on_back
         self._unheard_ms, self._retry_seconds = int(unheard_seconds * 1000), retry_seconds
         self._clock = clock
-        self._publisher = publisher
+        self._publisher, self._observer = publisher, observer
         self._ttl_seconds = who.ttl_ms / 1000
         self._server_clocks: list[tuple[int, float] | None] = [None] * len(connections)
         """The server's time in ms as each partition last told it, and when that was heard: monotonic seconds."""
@@ -80,28 +82,34 @@ class Heart(threading.Thread):
         self._wake.set()
 
     def run(self) -> None:
+        planned = self._clock()
         while not self._stopping:
             started = self._clock()
             ok = self.run_once()
             held = any(self._refs(number) for number in range(len(self._connections)))
             pause = (self._ttl_seconds / (3 if held else 2)) if ok else self._retry_seconds
             took = self._clock() - started
+            self._observer.beaten(max(0.0, started - planned), took)
             if took > self._ttl_seconds / 2:
                 self._publisher.publish(HeartbeatLate(pod_id=self._who.pod_id, duration_seconds=took, lease_ttl_seconds=self._ttl_seconds))
-            self._pause(started, pause)
+            planned = self._pause(started, pause)
         for connection in self._connections:
             connection.disconnect()
 
-    def _pause(self, started: float, seconds: float) -> None:
-        """Waits; an idle pod that gets claims meanwhile goes over to the shorter interval."""
+    def _pause(self, started: float, seconds: float) -> float:
+        """Waits; an idle pod that gets claims meanwhile goes over to the shorter interval. Answers when the next beat should begin."""
         until = started + seconds
         busy_until = started + min(seconds, self._ttl_seconds / 3)
         while not self._stopping and (now := self._clock()) < until:
-            if self._wake.wait(max(0.0, (busy_until if now < busy_until else until) - now)):
+            following = busy_until if now < busy_until else until
+            if self._wake.wait(max(0.0, following - now)):
+                until = min(following, self._clock())
                 break
             if any(self._refs(number) for number in range(len(self._connections))):
+                until = following
                 break
         self._wake.clear()
+        return until
 
     def run_once(self) -> bool:
         """Beats once in each partition. Answers whether all of them took it."""

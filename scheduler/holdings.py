@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
+from engine.observer import End
 from scheduler.attempt import Attempt
 from scheduler.room import Room
 from storage.graphs import RunGraph
@@ -26,6 +27,15 @@ class Held:
     attempt: Attempt | None = None
     started: float = 0.0
     """When the attempt was given to the executor: monotonic seconds."""
+    seconds: float = 0.0
+    """From there to its end."""
+    end: End = End.RELEASED
+    """How it ended; what storage says of the commit decides whether it counts."""
+
+    @property
+    def function(self) -> str:
+        """The task function's name."""
+        return self.attempt.function if self.attempt else self.claim.lane.partition("/")[2]
 
 
 class Holdings:

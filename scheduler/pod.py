@@ -16,6 +16,7 @@ from pydantic import JsonValue
 
 from engine.errors import ConfigError, StorageError
 from engine.events import AttemptFinished, LoopFailed, PodDraining, PodStopped, Publisher, RunFinished
+from engine.observer import End, NoObserver, Observer
 from engine.outcome import Failed, Outcome, Sleeping
 from engine.states import RunState
 from scheduler.attempt import Attempt
@@ -31,6 +32,7 @@ from scheduler.loops import Loops
 from scheduler.passing import Passer
 from scheduler.reaper import Reaper
 from scheduler.registry import Registry
+from scheduler.room import Room
 from scheduler.timers import Timers
 from scheduler.waits import WaitNoter
 from storage.heartbeats import Pulse
@@ -49,10 +51,18 @@ class Pod:
     """A pod's scheduler. `start`, then `drain` (optional), then `stop`."""
 
     def __init__(
-        self, store: Store, registry: Registry, publisher: Publisher, options: PodOptions, *, clock: Callable[[], float] = time.monotonic
+        self,
+        store: Store,
+        registry: Registry,
+        publisher: Publisher,
+        options: PodOptions,
+        *,
+        observer: Observer | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Needs a running loop, since the executor does."""
         self._store, self._registry, self._publisher, self._options = store, registry, publisher, options
+        self._observer: Observer = observer or NoObserver()
         self._passport = Passport(registry, options)
         self.who = self._passport.who
         self._holdings = Holdings(options.concurrency, options.processes)
@@ -96,6 +106,7 @@ class Pod:
             unheard_seconds=self._options.unheard_seconds,
             retry_seconds=self._options.beat_retry_seconds,
             publisher=self._publisher,
+            observer=self._observer,
             clock=self._clock,
         )
 
@@ -127,6 +138,7 @@ class Pod:
             on_first_claims=noter.found_waiting,
             clock=self._clock,
             verbose=self._options.verbose,
+            observer=self._observer,
         )
         self._noters.append(noter)
         self._timers.append(timers)
@@ -139,6 +151,7 @@ class Pod:
                 max_lost=self._options.max_lost,
                 clock=self._clock,
                 publisher=self._publisher,
+                observer=self._observer,
                 on_reaped=lambda: self._reaped(timers, noter),
             )
         )
@@ -212,7 +225,7 @@ class Pod:
             claimer.drain()
             mine = [held for held in left if held.partition == number]
             try:
-                await self._leave(functools.partial(claimer.give_back, mine, "the pod stops"))
+                await self._leave(functools.partial(claimer.give_back, mine, "the pod stops", End.RELEASED))
                 released += len(mine)
             except (StorageError, TimeoutError):
                 continue
@@ -247,6 +260,11 @@ class Pod:
     def held(self) -> int:
         """Claims that this pod holds."""
         return len(self._holdings)
+
+    @property
+    def rooms(self) -> tuple[Room, Room]:
+        """Slots, and child processes: how many there are, and how many are taken."""
+        return self._holdings.slots, self._holdings.processes
 
     @property
     def last_beat(self) -> float | None:
@@ -321,7 +339,7 @@ class Pod:
 
         async def give_back() -> None:
             try:
-                await until_answered(lambda: claimer.give_back(stopped, "the run has ended"), within_seconds=5.0)
+                await until_answered(lambda: claimer.give_back(stopped, "the run has ended", End.CANCELLED), within_seconds=5.0)
             except StorageError:
                 return
 

@@ -12,7 +12,8 @@ from collections.abc import Callable
 
 from engine.errors import StorageRefused, StorageUnavailable
 from engine.events import Publisher, TasksReaped
-from storage.partition import Identity, Partition
+from engine.observer import Observer
+from storage.partition import Identity, Partition, Reaped
 
 LIMIT = 200
 PAUSE_SECONDS = 0.05
@@ -33,10 +34,11 @@ class Reaper:
         max_lost: int,
         clock: Callable[[], float],
         publisher: Publisher,
+        observer: Observer,
         on_reaped: Callable[[], None],
     ) -> None:
         self._partition, self._who, self._max_lost = partition, who, max_lost
-        self._clock, self._publisher, self._on_reaped = clock, publisher, on_reaped
+        self._clock, self._publisher, self._observer, self._on_reaped = clock, publisher, observer, on_reaped
         self._ttl_seconds = who.ttl_ms / 1000
         self._judges_from = clock() + self._ttl_seconds / 2
         self._looking = asyncio.Event()
@@ -82,8 +84,18 @@ class Reaper:
             return self._ttl_seconds
         if verdict == "LATE":
             return LATE_SECONDS
-        put_back, failed, following = verdict
-        if put_back or failed:
-            self._publisher.publish(TasksReaped(pod_id=self._who.pod_id, requeued=put_back, failed=failed))
+        if verdict.put_back or verdict.failed:
+            self._tell(verdict)
             self._on_reaped()
-        return min(following, self._ttl_seconds) + PAUSE_SECONDS
+        return min(verdict.following_seconds, self._ttl_seconds) + PAUSE_SECONDS
+
+    def _tell(self, verdict: Reaped) -> None:
+        """A pod's last sign of life was one TTL before its deadline, or before the end of a lease that it took after that."""
+        longest = 0.0
+        for lane, overdue in verdict.orphans:
+            silent = overdue + self._ttl_seconds
+            longest = max(longest, silent)
+            self._observer.taken_over(lane.partition("/")[2], silent)
+        self._publisher.publish(
+            TasksReaped(pod_id=self._who.pod_id, requeued=verdict.put_back, failed=verdict.failed, takeover_seconds=round(longest, 3))
+        )

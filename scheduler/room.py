@@ -27,6 +27,11 @@ class Room:
         self._taken -= 1
         self._taken_by[partition] -= 1
 
+    @property
+    def taken(self) -> int:
+        """Places that an attempt is in."""
+        return self._taken
+
     def free(self) -> int:
         """Places that no attempt is in and no call has reserved."""
         return max(0, self.capacity - self._taken - self._reserved)

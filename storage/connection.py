@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import redis
@@ -119,6 +120,27 @@ def _meaning(address: str, error: ResponseError) -> Exception:
     if word in NOT_NOW or name in NOT_NOW:
         return StorageUnavailable(address, error)
     return StorageCorrupt(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Connections:
+    """Of one client, at this moment."""
+
+    in_use: int
+    """Those that calls are on."""
+    open: int
+
+
+def connections_of(client: Any) -> Connections | None:
+    """Of script calls, and of everything else; None where the client does not tell."""
+    try:
+        pool: Any = client.connection_pool
+        # redis-py keeps these lists, and shows them nowhere.
+        used, free = len(pool._in_use_connections), sum(free.is_connected for free in pool._available_connections)  # noqa: SLF001
+        calls = cast("tuple[int, int]", client.script_connections())
+    except AttributeError:
+        return None
+    return Connections(used + calls[0], used + free + calls[1])
 
 
 async def close(client: Any) -> None:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Literal
 
 import redis
 
+from engine.observer import OnCall
 from storage.connection import open_blocking_client, translated
 from storage.keys import Keys
 from storage.partition import Identity
-from storage.scripts import call_blocking
+from storage.scripts import call_blocking, observe_calls
 
 if TYPE_CHECKING:
     from storage.gate import Rig
@@ -45,6 +46,10 @@ class HeartbeatConnection:
         else:
             self._client = rig.around_blocking(open_blocking_client(url, timeout_seconds=timeout_seconds, name=rig.client_name))
         self._keys, self._address = keys, address
+
+    def observe_calls(self, on_call: OnCall) -> None:
+        """From now on `on_call` hears of each heartbeat call, in the thread that makes it."""
+        observe_calls(self._client, on_call)
 
     def beat(
         self, who: Identity, refs: Sequence[str], *, unheard_before_ms: int = 0, capabilities: str = "", description: str = ""

@@ -10,7 +10,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, cast
+from typing import Literal, NamedTuple, cast
 
 import redis.asyncio
 
@@ -96,6 +96,18 @@ class Settled:
     """Lanes that held ready tasks after the call, also of functions that this pod does not have; a repeated call does not tell."""
 
 
+class Reaped(NamedTuple):
+    """What `reap` answers."""
+
+    put_back: int
+    failed: int
+    """For good, after too many losses."""
+    following_seconds: float
+    """Until the next deadline."""
+    orphans: list[tuple[str, float]]
+    """Lane of each task that was put back or failed, and seconds since its pod's deadline."""
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """Who calls, and what it can run."""
@@ -149,15 +161,15 @@ class Partition(Audits):
         slices = [(run_id, index, int(start)) for run_id, index, start in (text.split(" ") for text in answer[1])]
         return slices, None if answer[2] < 0 else answer[2] / 1000, answer[3]
 
-    async def reap(
-        self, who: Identity, max_lost: int, limit: int = 200, *, heard_ms: int
-    ) -> tuple[int, int, float] | Literal["GRACE", "LATE"]:
-        """Puts back what dead pods held. Answers how many were put back, how many failed for good, and seconds until the next deadline;
-        or a word where this pod has no right to judge: its deadline has passed (`GRACE`), or the last answer to a heartbeat that it has
-        heard, which gave the server's time as `heard_ms`, is too old (`LATE`)."""
+    async def reap(self, who: Identity, max_lost: int, limit: int = 200, *, heard_ms: int) -> Reaped | Literal["GRACE", "LATE"]:
+        """Puts back what dead pods held, or answers a word where this pod has no right to judge: its deadline has passed (`GRACE`), or
+        the last answer to a heartbeat that it has heard, which gave the server's time as `heard_ms`, is too old (`LATE`)."""
         answer = await self._call("reap", who.pod_id, who.ttl_ms, max_lost, limit, heard_ms)
-        self._tell_ended(answer[5:])
-        return cast(Literal["GRACE", "LATE"], answer[0]) if len(answer) == 1 else (answer[1], answer[2], answer[3] / 1000)
+        if len(answer) == 1:
+            return cast(Literal["GRACE", "LATE"], answer[0])
+        self._tell_ended(answer[5:6])
+        orphans = [text.rpartition(" ") for text in answer[6]]
+        return Reaped(answer[1], answer[2], answer[3] / 1000, [(lane, int(ms) / 1000) for lane, _, ms in orphans])
 
     def _tell_ended(self, ended: Sequence[Sequence[str]]) -> None:
         for run_id, state in (text.split(" ") for texts in ended for text in texts):

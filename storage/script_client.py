@@ -18,12 +18,17 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from engine.observer import OnCall
+
 # In C, and annotated as if a command had one part.
 _pack = cast("Callable[[tuple[Any, ...]], bytes]", hiredis.pack_command)  # pyright: ignore[reportUnknownMemberType]
 
 
 class ScriptClient(redis.asyncio.Redis):
     """redis-py's client with an `evalsha` of its own: once, never repeated, with one time limit from the connection to the whole reply."""
+
+    on_call: OnCall | None = None
+    """Hears of each script call; see `storage.scripts`."""
 
     def __init__(
         self, pool: redis.asyncio.BlockingConnectionPool, *, connections: int, timeout_seconds: float, wait_seconds: float
@@ -58,6 +63,10 @@ class ScriptClient(redis.asyncio.Redis):
         finally:
             self._free.append(connection)
             self._turns.release()
+
+    def script_connections(self) -> tuple[int, int]:
+        """Connections that a script call is on now, and those that are open for them."""
+        return len(self._all) - len(self._free), sum(connection.is_connected for connection in self._all)
 
     async def aclose(self, close_connection_pool: bool | None = None) -> None:  # noqa: FBT001  (the base class's signature)
         """Closes all connections."""

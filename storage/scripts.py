@@ -11,9 +11,12 @@ import re
 from collections.abc import Awaitable, Iterator
 from functools import cache
 from pathlib import Path
+from time import perf_counter
 from typing import Any, Protocol, cast
 
 from redis.exceptions import NoScriptError
+
+from engine.observer import OnCall
 
 LUA = Path(__file__).parent / "lua"
 NAMES = (
@@ -72,21 +75,45 @@ def digest(name: str) -> str:
 
 
 async def call(client: AsyncClient, name: str, prefix: str, *args: Argument) -> Answer:
-    """Calls a script once; where the server does not know it, loads it and calls again (nothing had been applied)."""
+    """Calls a script once; where the server does not know it, loads it and calls again (nothing had been applied).
+
+    Every script call of the loops and of the API passes here: a client's `on_call` hears of each.
+    """
+    on_call: OnCall | None = getattr(client, "on_call", None)
+    started, answered = perf_counter() if on_call else 0.0, False
     try:
-        return await cast("Awaitable[Answer]", client.evalsha(digest(name), 1, prefix, *args))
-    except NoScriptError:
-        await client.script_load(source(name))
-        return await cast("Awaitable[Answer]", client.evalsha(digest(name), 1, prefix, *args))
+        try:
+            answer = await cast("Awaitable[Answer]", client.evalsha(digest(name), 1, prefix, *args))
+        except NoScriptError:
+            await client.script_load(source(name))
+            answer = await cast("Awaitable[Answer]", client.evalsha(digest(name), 1, prefix, *args))
+        answered = True
+        return answer
+    finally:
+        if on_call:
+            on_call(name, perf_counter() - started, answered)
 
 
 def call_blocking(client: AsyncClient, name: str, prefix: str, *args: Argument) -> Answer:
     """`call` for a blocking client, as the heartbeat thread has one."""
+    on_call: OnCall | None = getattr(client, "on_call", None)
+    started, answered = perf_counter(), False
     try:
-        return cast("Answer", client.evalsha(digest(name), 1, prefix, *args))
-    except NoScriptError:
-        client.script_load(source(name))
-        return cast("Answer", client.evalsha(digest(name), 1, prefix, *args))
+        try:
+            answer = cast("Answer", client.evalsha(digest(name), 1, prefix, *args))
+        except NoScriptError:
+            client.script_load(source(name))
+            answer = cast("Answer", client.evalsha(digest(name), 1, prefix, *args))
+        answered = True
+        return answer
+    finally:
+        if on_call:
+            on_call(name, perf_counter() - started, answered)
+
+
+def observe_calls(client: object, on_call: OnCall) -> None:
+    """From now on `on_call` hears of each script call on this client, whatever kind of client it is."""
+    client.on_call = on_call  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def all_scripts() -> Iterator[tuple[str, str]]:

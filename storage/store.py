@@ -15,15 +15,17 @@ import redis.asyncio
 from engine.errors import ConfigError, IdempotencyConflict, RunAlreadyFinished, RunNotFound, StorageCorrupt, StorageUnavailable
 from engine.ids import RANDOM_BYTES
 from engine.ids import run_id as new_run_id
+from engine.observer import OnCall
 from engine.states import RunState
-from storage.connection import address_of, close, open_client, translated
+from storage.connection import Connections, address_of, close, connections_of, open_client, translated
 from storage.explaining import Explainer
 from storage.graphs import PART_BYTES, GraphCache, RunGraph, pack, parts_of
 from storage.heartbeats import HeartbeatConnection
 from storage.keys import Keys, idempotency_digest
 from storage.partition import EDGES_PER_CALL, Partition
+from storage.ready_queue import QueueDepths, read_depths
 from storage.repeat import until_answered
-from storage.scripts import all_scripts, call
+from storage.scripts import all_scripts, call, observe_calls
 from storage.server import Inspection, agree_on_layout, inspect
 from storage.views import Cancelled, Created, NewRun, ServerInfo
 
@@ -72,6 +74,7 @@ class Store(Explainer):
             client, [Partition(self._loops, self._inbox, Keys(namespace, number), address, graphs) for number in range(partitions)], address
         )
         self._durability = "unknown"
+        self._on_call: OnCall | None = None
 
     def _open(self, timeout_seconds: float, connections: int, reads: str) -> redis.asyncio.Redis:
         wait_seconds, rig = self._call_timeout_seconds, self._rig
@@ -118,12 +121,31 @@ class Store(Explainer):
         """What the server is, how far away, and what it does with writes."""
         return (await inspect(self._client, self.address)).info
 
+    def observe(self, on_call: OnCall) -> None:
+        """`on_call` hears of each script call from now on, in the thread that makes it; those of the heartbeat too."""
+        self._on_call = on_call
+        for client in (self._client, self._loops):
+            observe_calls(client, on_call)
+
+    async def queue_depths(self) -> QueueDepths:
+        """How many tasks wait in which lane, and since when."""
+        return await read_depths(self._client, [partition.keys for partition in self.partitions], self.address)
+
+    def connections(self) -> dict[str, Connections]:
+        """Connections of this pod by what they are for: `api`, `loops`, `inbox`. The heartbeat has one more for each partition."""
+        named = (("api", self._client), ("loops", self._loops), ("inbox", self._inbox))
+        return {name: told for name, client in named if (told := connections_of(client)) is not None}
+
     def heartbeat_connections(self, *, timeout_seconds: float) -> list[HeartbeatConnection]:
         """A connection for each partition, for the heartbeat thread."""
-        return [
+        connections = [
             HeartbeatConnection(self._url, partition.keys, self.address, timeout_seconds=timeout_seconds, rig=self._rig)
             for partition in self.partitions
         ]
+        if self._on_call is not None:
+            for connection in connections:
+                connection.observe_calls(self._on_call)
+        return connections
 
     async def create_run(self, new: NewRun) -> Created:
         """Stores a run and makes its first tasks ready, all or nothing.

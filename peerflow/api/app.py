@@ -10,10 +10,11 @@ from fastapi import APIRouter, Depends, FastAPI
 from fastapi.routing import APIRoute
 
 from engine.events import Publisher
-from peerflow.api import cluster, control, describe, docs_page, explain, health, refusals, run_parts, runs, submit
+from peerflow.api import cluster, control, describe, docs_page, explain, health, metrics, refusals, run_parts, runs, submit
 from peerflow.api.body import Bodies
 from peerflow.api.callers import Authenticate, Scope, anybody, needs
-from peerflow.api.context import ApiContext, Readiness
+from peerflow.api.context import ApiContext, Readiness, Scrape
+from peerflow.api.measured import Measured, OnRequest
 from peerflow.api.outermost import Outermost
 from peerflow.settings import Settings
 from storage.store import Store
@@ -27,6 +28,7 @@ ROUTES: tuple[tuple[APIRouter, Scope | None], ...] = (
     (explain.router, Scope.READ),
     (control.router, Scope.CONTROL),
     (cluster.router, Scope.READ),
+    (metrics.router, Scope.READ),
     (health.router, None),
 )
 """Every route, and the scope that it takes; None is open to everybody."""
@@ -35,7 +37,7 @@ TAGS = [
     {"name": "workflows", "description": "Start a run."},
     {"name": "runs", "description": "Read and control runs."},
     {"name": "pods", "description": "Who is there, and what can be called."},
-    {"name": "operations", "description": "For probes."},
+    {"name": "operations", "description": "For probes and monitoring."},
 ]
 
 
@@ -47,13 +49,15 @@ def create_app(
     function_names: Collection[str],
     publisher: Publisher,
     authenticate: Authenticate = anybody,
+    scrape: Scrape | None = None,
+    on_request: OnRequest | None = None,
     lifespan: Lifespan | None = None,
 ) -> FastAPI:
     """The application of one pod.
 
     `store` need not have reached its server yet: calls answer 503 until it has. `readiness` is asked by `/readyz` and answers at once.
-    `function_names` are what this pod has registered. `authenticate` says who sent a request. `lifespan` starts and ends whatever else
-    runs in the process.
+    `function_names` are what this pod has registered. `authenticate` says who sent a request. `scrape` answers `/metrics`, `on_request`
+    hears how each request ended. `lifespan` starts and ends whatever else runs in the process.
     """
     app = FastAPI(
         title="peerflow",
@@ -76,12 +80,15 @@ def create_app(
         publisher=publisher,
         bodies=Bodies(max(settings.limit_body_bytes, settings.limit_other_body_bytes)),
         authenticate=authenticate,
+        scrape=scrape,
     )
     for router, scope in ROUTES:
         app.include_router(router, dependencies=[] if scope is None else [Depends(needs(scope))])
     refusals.install(app)
     describe.install(app, scopes_of_routes(), asks_for_credentials=authenticate is not anybody)
     docs_page.install(app)
+    if on_request is not None:
+        app.add_middleware(Measured, on_request=on_request)
     app.add_middleware(Outermost, publisher=publisher)
     return app
 

@@ -21,6 +21,10 @@ Readiness = Callable[[], tuple[bool, str, dict[str, JsonValue]]]
 """Answers at once: whether the pod is ready, why not (or "ready"), and details for people."""
 
 
+Scrape = Callable[[str], Awaitable[tuple[bytes, str]]]
+"""Takes an `Accept` header, and answers the metrics with their media type."""
+
+
 @dataclass(frozen=True, slots=True)
 class ApiContext:
     store: Store
@@ -33,6 +37,8 @@ class ApiContext:
     publisher: Publisher
     bodies: Bodies
     authenticate: Callable[[Request], Awaitable[Caller]]
+    scrape: Scrape | None
+    """Answers `GET /metrics`; None where nothing is counted."""
 
 
 async def _context(request: Request) -> ApiContext:

@@ -35,6 +35,7 @@ TITLES: Final[dict[str, str]] = {
     "json-invalid": "The body is not JSON as peerflow reads it",
     "list-closed": "The list of all runs is closed",
     "media-type-unsupported": "The body has the wrong type",
+    "metrics-off": "The pod counts nothing",
     "method-not-allowed": "The method is not allowed here",
     "query-invalid": "The query is refused",
     "route-not-found": "There is nothing at this address",

@@ -8,18 +8,20 @@
 -- ARGV[1] this pod   ARGV[2] its TTL ms   ARGV[3] max_lost   ARGV[4] claims looked at, at most
 -- ARGV[5] the server's time (ms) in the last answer to a heartbeat that this pod has heard
 -- RETURNS {"OK", put back, failed, ms until somebody may be due (one TTL at most where nobody was), cascades,
---   {"run state", ...} runs that ended} | {"GRACE"}: this pod's own deadline has passed, so Redis was
---   away or its clock jumped; nobody is judged | {"LATE"}: this pod has not heard from Redis for so long that the others may not
---   have been heard by it either; nobody is judged before the next answer to a heartbeat
+--   {"run state", ...} runs that ended, {"lane ms", ...} of the tasks that were put back or failed: how long ago the deadline of the pod
+--   passed} | {"GRACE"}: this pod's own deadline has passed, so Redis was away or its clock jumped; nobody is judged | {"LATE"}: this
+--   pod has not heard from Redis for so long that the others may not have been heard by it either; nobody is judged before the next
+--   answer to a heartbeat
 local CAP = 120000
 -- The pods by deadline: first those that are dead, last those that are far ahead. Where there are very many, both ends are asked for.
 local PODS = 256
 local rows = redis.call('ZRANGE', T .. 'pods', 0, PODS - 1, 'WITHSCORES')
-local mine, dead, ahead, others = 0, {}, {}, now + tonumber(ARGV[2])
+local mine, dead, ahead, others, overdue = 0, {}, {}, now + tonumber(ARGV[2]), {}
 for i = 1, #rows, 2 do
   local deadline = tonumber(rows[i + 1])
   if rows[i] == ARGV[1] then mine = deadline else others = math.min(others, deadline) end
-  if deadline < now and #dead < 10 then dead[#dead + 1] = rows[i]
+  if deadline < now and #dead < 10 then
+    dead[#dead + 1], overdue[rows[i]] = rows[i], ' ' .. digits(now - deadline)
   elseif deadline > now + CAP then ahead[#ahead + 1] = rows[i] end
 end
 if #rows == 2 * PODS then
@@ -30,7 +32,7 @@ if mine < now then return {'GRACE'} end
 -- Its heartbeat may have waited in a buffer, and this call too: both then arrive before what others send. A pod that runs something
 -- beats every third of its TTL, so two thirds are left of its deadline when Redis stops to listen.
 if now - tonumber(ARGV[5]) > tonumber(ARGV[2]) * 2 / 3 then return {'LATE'} end
-local limit, put_back, failed, stopped = tonumber(ARGV[4]), 0, 0, {}
+local limit, put_back, failed, stopped, orphans = tonumber(ARGV[4]), 0, 0, {}, {}
 
 local function lose(ref, pod, ops)
   local run, record = held(ref)
@@ -41,6 +43,7 @@ local function lose(ref, pod, ops)
   event(run, 'lost', index, record.attempt, pod)
   if run.state ~= 'running' then return acknowledge(run, index, record) end
   record.lost = record.lost + 1
+  orphans[#orphans + 1] = lane .. overdue[pod]
   if record.lost <= tonumber(ARGV[3]) then
     run.log[index .. ':' .. record.attempt] = table.concat({'lost', record.started, run.now, pod, record.ready}, ' ')
     put_back = put_back + 1
@@ -88,4 +91,4 @@ wake(made)
 if unread > 0 then wake(redis.call('ZRANGE', T .. 'lanes', 0, 63)) end
 tell_everyone(stopped)
 if #dead + #ahead > 0 then others = tonumber(redis.call('ZRANGE', T .. 'pods', 0, 0, 'WITHSCORES')[2]) end
-return {'OK', put_back, failed, math.max(0, others - now), failed > 0 and 1 or 0, ended_runs}
+return {'OK', put_back, failed, math.max(0, others - now), failed > 0 and 1 or 0, ended_runs, orphans}

@@ -8,6 +8,7 @@ from typing import Any, Self
 from engine.compile import compile_definition
 from engine.definition import WorkflowDefinition
 from engine.events import Event
+from engine.observer import Observer
 from scheduler.identity import PodOptions
 from scheduler.pod import Pod
 from scheduler.registry import Registry
@@ -47,6 +48,7 @@ class Bench:
         in_processes: Sequence[Callable[..., Any]] = (),
         executor: str | None = None,
         ttl_seconds: float = 10.0,
+        observer: Observer | None = None,
         **options: Any,
     ) -> Pod:
         """Starts a pod that has these functions, and waits until it is ready."""
@@ -55,7 +57,7 @@ class Bench:
             registry.register(function, executor=executor)
         for function in in_processes:
             registry.register(function, executor="process")
-        pod = Pod(self.store, registry, self.published, PodOptions(lease_ttl_seconds=ttl_seconds, **options))
+        pod = Pod(self.store, registry, self.published, PodOptions(lease_ttl_seconds=ttl_seconds, **options), observer=observer)
         self.pods.append(pod)
         await pod.start()
         await wait_until_async(lambda: pod.readiness().ready or None, "the pod is ready")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from scheduler.identity import capabilities_of
 from storage.heartbeats import HeartbeatConnection, Pulse
-from storage.partition import EDGES_PER_CALL, Claim, Ended, Identity, Settled
+from storage.partition import EDGES_PER_CALL, Claim, Ended, Identity, Reaped, Settled
 
 if TYPE_CHECKING:
     from tests.support.lab import Lab
@@ -82,7 +82,7 @@ class LabPod:
         with self._lab.moment():
             return await self._lab.partition.release(self.who, [claim.ref for claim in claims], leave=leave)
 
-    async def reap(self, *, max_lost: int = 3, limit: int = 200, heard_ago_ms: int = 0) -> tuple[int, int, float] | None:
+    async def reap(self, *, max_lost: int = 3, limit: int = 200, heard_ago_ms: int = 0) -> Reaped | None:
         """None where it may not judge."""
         with self._lab.moment():
             verdict = await self._lab.partition.reap(self.who, max_lost, limit, heard_ms=self._lab.now_ms() - heard_ago_ms)

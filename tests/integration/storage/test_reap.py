@@ -99,6 +99,37 @@ async def test_a_pod_that_comes_back_and_repeats_a_commit_learns_that_it_was_acc
     assert (again.words, again.claims) == (["OK", "OK"], [])
 
 
+async def test_the_answer_says_whose_tasks_they_were_and_how_long_ago_the_deadline_passed(lab: Lab) -> None:
+    judge = lab.pod("p1", ttl_ms=60_000)
+    early, late = lab.pod("p2"), lab.pod("p3")
+    await lab.create(dag(a="", b={"task": "task_b", "queue": "default"}, c=""))
+    await early.claim(2)
+    await late.claim(1)
+    for pod, ago_ms in ((early, 7_000), (late, 3_000)):
+        lab.bury(pod)
+        lab.client.zadd(lab.keys.pods, {pod.name: lab.now_ms() - ago_ms})
+    answer = await judge.reap()
+    assert answer is not None
+    assert answer[:2] == (3, 0)
+    assert sorted(lane for lane, _ in answer.orphans) == ["default/task_a", "default/task_a", "default/task_b"]
+    assert sorted(int(seconds) for _, seconds in answer.orphans) == [3, 7, 7]
+
+
+async def test_what_fails_for_good_is_among_the_orphans_and_what_had_ended_is_not(lab: Lab) -> None:
+    judge, dead, _ = await orphaned(lab)
+    answer = await judge.reap(max_lost=0)
+    assert answer is not None
+    assert answer[:2] == (0, 1)
+    assert [lane for lane, _ in answer.orphans] == ["default/task_a"]
+    run_id = await lab.create(dag(a=""))
+    dead.beat(say=True)
+    await dead.claim_one()
+    await lab.cancel(run_id)
+    lab.bury(dead)
+    assert (await judge.reap() or ())[:2] == (0, 0)
+    assert (await judge.reap() or (0, 0, 0, None))[3] == []
+
+
 async def test_a_pod_is_reaped_once(lab: Lab) -> None:
     judge, dead, _ = await orphaned(lab)
     other = lab.pod("p3")

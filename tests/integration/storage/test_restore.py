@@ -92,7 +92,7 @@ async def test_a_claim_of_a_pod_that_nobody_lists_is_left_to_the_reaper_who_char
     claim = await dead.claim_one()
     lab.client.delete(lab.keys.claims("p2"), lab.key(f"lease:{claim.claim_id}"))
     lab.client.zrem(lab.keys.pods, "p2")
-    assert await judge.reap() == (0, 0, pytest.approx(10, abs=1))
+    assert await judge.reap() == (0, 0, pytest.approx(10, abs=1), [])
     await restore(lab, run_id)
     assert lab.shown()["pods"] == pods("p1", "p2")["pods"]
     lab.bury(dead)

@@ -39,6 +39,7 @@ async def test_every_route_says_what_it_answers_and_how_it_refuses(pod: Pod) -> 
     document = await pod.get("/openapi.json")
     assert sorted(document["paths"]) == [
         "/healthz",
+        "/metrics",
         "/pods",
         "/readyz",
         "/runs",
@@ -58,6 +59,9 @@ async def test_every_route_says_what_it_answers_and_how_it_refuses(pod: Pod) -> 
             assert operation["summary"], path
             for status, response in operation["responses"].items():
                 (media_type, content), *others = response["content"].items()
+                if (path, status) == ("/metrics", "200"):
+                    assert [media_type, *(other for other, _ in others)] == ["text/plain", "application/openmetrics-text"]
+                    continue
                 assert not others
                 problem = int(status) >= 400 and path != "/readyz"
                 assert media_type == ("application/problem+json" if problem else "application/json"), (path, status)

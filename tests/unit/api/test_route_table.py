@@ -42,6 +42,7 @@ TABLE: Final[dict[str, Row]] = {
     "GET /healthz": Row(None),
     "GET /openapi.json": Row(None),
     "GET /readyz": Row(None),
+    "GET /metrics": Row(Scope.READ, 404),
     "GET /pods": Row(Scope.READ),
     "GET /runs": Row(Scope.READ),
     "GET /runs/{run_id}": Row(Scope.READ),

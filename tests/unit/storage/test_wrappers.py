@@ -70,7 +70,7 @@ CALLS: dict[str, tuple[list[Any], Callable[[Partition], Awaitable[object]], int]
     "audit": (["OK", [], -1, 0], lambda partition: partition.audit(30_000, 600_000, 100, 0, 86_400_000), 0),
     "restore": (["OK", "rp", [], 3, [], [1, 0, 0, 0, 0, 0, 0]], lambda partition: partition.restore("run", GRAPH, 0, 10_000), 0),
     "repair": (["OK", [], 0, []], lambda partition: partition.repair("run", ["edges 1 2", "edges 2 3"], events=7), 1),
-    "reap": (["OK", 0, 0, 100, 0], lambda partition: partition.reap(WHO, 3, heard_ms=7), 0),
+    "reap": (["OK", 0, 0, 100, 0, [], []], lambda partition: partition.reap(WHO, 3, heard_ms=7), 0),
     "begin_effect": (["OK", "new"], lambda partition: partition.begin_effect("op", REF, "charge", again=True), 0),
     "confirm_effect": (["OK"], lambda partition: partition.confirm_effect("op", REF, "charge", "1"), 0),
     "note_waits": (["OK", 1], lambda partition: partition.backlog.note_waits([("default/f", "no_capable_pod", 5)], 60), 3),
@@ -136,7 +136,7 @@ async def test_timers_answer_slices_and_seconds() -> None:
 async def test_a_reaper_without_the_right_to_judge_is_told_so() -> None:
     for word in ("GRACE", "LATE"):
         assert await partition(Server(reap=[word])).reap(WHO, 3, heard_ms=7) == word
-    assert await partition(Server(reap=["OK", 1, 2, 250, 1])).reap(WHO, 3, heard_ms=7) == (1, 2, 0.25)
+    assert await partition(Server(reap=["OK", 1, 2, 250, 1, [], ["q/f 40"]])).reap(WHO, 3, heard_ms=7) == (1, 2, 0.25, [("q/f", 0.04)])
 
 
 async def test_quiet_runs_are_answered_with_seconds_and_the_next_place() -> None:
