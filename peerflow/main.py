@@ -235,10 +235,13 @@ class Service:
 
     async def _start_pod(self, listener: socket.socket) -> None:
         """Waits for storage, however long that takes, and starts the scheduler."""
+        for warning in self._warnings:
+            # Before Redis answers: the port is open already.
+            logging.LOGGER.warning("%s", warning)
         inspection = await until_answered(self._store.prepare, on_failure=self._storage_away)
         self._storage_there()
         logging.LOGGER.info("listening on http://%s:%d", *listener.getsockname()[:2])
-        for warning in (*inspection.warnings, *self._warnings):
+        for warning in inspection.warnings:
             logging.LOGGER.warning("%s", warning)
         settings = self._settings
         options = PodOptions(

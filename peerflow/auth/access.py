@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from engine.errors import ConfigError
-from engine.events import Publisher
+from engine.events import LoopFailed, Publisher
 from peerflow.auth.api_key import START
 from peerflow.auth.identity import Identity, Refused
 from peerflow.auth.key_ring import UNKNOWN, KeyRing
@@ -16,6 +18,9 @@ from peerflow.settings_access import AccessSettings
 if TYPE_CHECKING:
     from peerflow.auth.jwks import PublishedKeys
     from peerflow.auth.tokens import Tokens
+
+AGAIN_SECONDS: Final = 5.0
+"""Before a loop that failed is started again."""
 
 
 class Access:
@@ -40,9 +45,21 @@ class Access:
         """Watches the file of keys and the issuer, for ever."""
         async with asyncio.TaskGroup() as loops:
             if self._keys is not None:
-                loops.create_task(self._keys.watch(publisher))
+                keys = self._keys
+                loops.create_task(_keep_running("KeyRing", lambda: keys.watch(publisher), publisher))
             if self._published is not None:
-                loops.create_task(self._published.keep_fresh())
+                loops.create_task(_keep_running("PublishedKeys", self._published.keep_fresh, publisher))
+
+
+async def _keep_running(name: str, loop: Callable[[], Awaitable[None]], publisher: Publisher) -> None:
+    """Starts a loop again that raised what it should not have: a pod that follows no changes any more would look like one that does."""
+    while True:
+        try:
+            await loop()
+        except Exception as error:  # noqa: BLE001  # whatever it is, the keys that are known stay in force
+            trace = "".join(traceback.format_exception(error))
+            publisher.publish(LoopFailed(pod_id="", loop=name, error=repr(error), traceback=trace))
+        await asyncio.sleep(AGAIN_SECONDS)
 
 
 def open_access(settings: AccessSettings, publisher: Publisher) -> Access | None:

@@ -37,7 +37,7 @@ async def fetch(url: str, *, transport: httpx.AsyncBaseTransport | None = None) 
             return _object(url, await _read(url, response))
     except TimeoutError:
         raise FetchFailed(f"{url} does not answer within {PATIENCE_SECONDS:g} s") from None
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise FetchFailed(f"{url}: {str(error) or type(error).__name__}") from None
 
 

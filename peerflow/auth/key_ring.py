@@ -38,7 +38,7 @@ class KeyRing:
         self._path, self._clock = path, clock
         # An unknown prefix is compared as well, with what no key has.
         self._nobody = _Known(secrets.token_bytes(32), Identity("", "", frozenset(), everywhere=False, expires_at=None))
-        self._signature = _signature(path)
+        self._signature = signature_of(path)
         self._known = _by_prefix(key_file.read(path))
 
     def __len__(self) -> int:
@@ -65,7 +65,7 @@ class KeyRing:
     async def look(self, publisher: Publisher) -> None:
         """Reads the file if it has changed. One that cannot be used leaves the keys as they are, and is told of once."""
         # The file may lie on a slow mount; the loop must not wait for it.
-        signature = await asyncio.to_thread(_signature, self._path)
+        signature = await asyncio.to_thread(signature_of, self._path)
         if signature == self._signature:
             return
         # Noted before the file is read: what is written meanwhile is seen at the next look.
@@ -82,7 +82,7 @@ def _by_prefix(entries: list[key_file.Entry]) -> dict[str, _Known]:
     return {entry.prefix: _Known(entry.sha256, entry.identity()) for entry in entries}
 
 
-def _signature(path: Path) -> Signature | None:
+def signature_of(path: Path) -> Signature | None:
     """What changes when the file does, or when a link on the way to it leads elsewhere; None where there is no file."""
     try:
         found = path.stat()

@@ -104,6 +104,11 @@ async def test_anything_but_a_small_object_is_refused(answer: httpx.Response, re
         await fetch(URL, transport=transport)
 
 
+async def test_an_address_that_is_none_is_a_failure() -> None:
+    with pytest.raises(FetchFailed):
+        await fetch("https://login.example.org/\x00", transport=answering(ok(b"{}"))[0])
+
+
 async def test_silence_is_a_failure() -> None:
     def silent(request: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("[Errno 111] Connection refused", request=request)
