@@ -226,6 +226,7 @@ def test_logging_never_waits_for_a_stuck_stream_and_counts_what_it_drops() -> No
     messages = [json.loads(line)["message"] for line in stream.getvalue().splitlines()]
     assert messages[0] == "first"
     assert "5 lines were dropped: the log is read too slowly" in messages
+    assert writer.dropped_total == 5
     assert len(messages) == WAITING_LINES + 2
 
 
