@@ -13,6 +13,7 @@ SECRETS: Final[dict[str, set[str]]] = {
     "peerflow-redis-tls": {"tls.crt", "tls.key", "ca.crt"},
     "peerflow-redis-ca": {"ca.crt"},
     "peerflow-api-tls": {"tls.crt", "tls.key"},
+    "peerflow-metrics-key": {"key"},
 }
 """Secrets that no manifest holds, with their keys: a Job, an operator or cert-manager makes them. docs/kubernetes.md says how."""
 CLUSTERS_OWN: Final = {"kube-root-ca.crt": {"ca.crt"}}
@@ -232,6 +233,8 @@ def _monitors(objects: Objects) -> Iterator[str]:
         if len(chosen) != 1:
             yield f"{name_of(item)} chooses {len(chosen)} Services"
         for endpoint in item["spec"]["endpoints"]:
+            key = endpoint.get("authorization", {}).get("credentials")
+            yield from _source("Secret", key, SECRETS, [key["key"]] if key else None)
             for service in chosen:
                 if endpoint["port"] not in {port["name"] for port in service["spec"]["ports"]}:
                     yield f"{name_of(item)}: {name_of(service)} has no port {endpoint['port']}"
