@@ -9,6 +9,7 @@ tasks of several priorities, a second one finds the oldest of the lowest.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from time import perf_counter
@@ -21,7 +22,10 @@ from storage.connection import translated
 from storage.keys import Keys
 
 LANES = 128
-"""Lanes of a partition that are looked at, first those of the highest priority."""
+"""Lanes of a partition that are looked at, first those of the highest priority; fewer where there are more than four partitions."""
+FEWEST_LANES = 16
+AT_ONCE = 8
+"""Partitions that are asked at the same time: a scrape must not take all connections of the API."""
 
 Row = tuple[int, list[tuple[str, float]], list[tuple[str, float]]]
 """Of one lane: how many tasks, its first one and its last one with their scores."""
@@ -41,36 +45,53 @@ class QueueDepths:
     lanes: list[LaneDepth]
     """One for each queue and function."""
     lanes_left_out: int
-    """Lanes beyond LANES that hold tasks too."""
+    """Lanes that hold tasks too, and were not looked at."""
     live_runs: int
     round_trip_seconds: float
     """From asking the server for five small things to having them: the network, and how busy the server is."""
 
 
 async def read_depths(client: redis.asyncio.Redis, partitions: Sequence[Keys], address: str) -> QueueDepths:
-    """Of all partitions, one after the other. Raises StorageUnavailable, StorageRefused or StorageCorrupt."""
+    """Of all partitions, a few at a time. Raises StorageUnavailable, StorageRefused or StorageCorrupt."""
     found: dict[str, tuple[int, float]] = {}
     left_out = live = 0
     round_trip = 0.0
-    for keys in partitions:
-        with translated(address):
-            started = perf_counter()
-            now_ms, lanes, total, live_here = await _lanes(client, keys)
-            round_trip = max(round_trip, perf_counter() - started)
-            left_out, live = left_out + total - len(lanes), live + live_here
-            for lane, (ready, oldest_ms) in (await _depths(client, keys, lanes)).items():
+    most = max(FEWEST_LANES, min(LANES, 4 * LANES // len(partitions)))
+    for at in range(0, len(partitions), AT_ONCE):
+        for part in await asyncio.gather(*(_read(client, keys, address, most) for keys in partitions[at : at + AT_ONCE])):
+            left_out, live, round_trip = left_out + part.left_out, live + part.live, max(round_trip, part.round_trip_seconds)
+            for lane, (ready, oldest_ms) in part.depths.items():
                 before = found.get(lane, (0, 0.0))
-                found[lane] = before[0] + ready, max(before[1], (now_ms - oldest_ms) / 1000)
+                found[lane] = before[0] + ready, max(before[1], (part.now_ms - oldest_ms) / 1000)
     parts = ((*lane.partition("/"), *depth) for lane, depth in sorted(found.items()))
-    depths = [LaneDepth(queue, function, ready, oldest) for queue, _, function, ready, oldest in parts]
-    return QueueDepths(depths, left_out, live, round_trip)
+    lanes = [LaneDepth(queue, function, ready, oldest) for queue, _, function, ready, oldest in parts]
+    return QueueDepths(lanes, left_out, live, round_trip)
 
 
-async def _lanes(client: redis.asyncio.Redis, keys: Keys) -> tuple[int, list[str], int, int]:
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What one partition says."""
+
+    now_ms: int
+    depths: dict[str, tuple[int, int]]
+    left_out: int
+    live: int
+    round_trip_seconds: float
+
+
+async def _read(client: redis.asyncio.Redis, keys: Keys, address: str, most: int) -> _Part:
+    with translated(address):
+        started = perf_counter()
+        now_ms, lanes, total, live = await _lanes(client, keys, most)
+        round_trip = perf_counter() - started
+        return _Part(now_ms, await _depths(client, keys, lanes), total - len(lanes), live, round_trip)
+
+
+async def _lanes(client: redis.asyncio.Redis, keys: Keys, most: int) -> tuple[int, list[str], int, int]:
     """The server's time in ms, lanes to look at, how many there are in all, and how many runs are live."""
     pipeline = client.pipeline(transaction=False)
     pipeline.time()
-    pipeline.zrange(f"{keys.prefix}lanes", 0, LANES - 1)
+    pipeline.zrange(f"{keys.prefix}lanes", 0, most - 1)
     pipeline.zcard(f"{keys.prefix}lanes")
     pipeline.zcard(f"{keys.prefix}audits")
     pipeline.zscore(f"{keys.prefix}audits", "*")

@@ -9,10 +9,13 @@ from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 import pytest
+import redis
 
 from storage.backlog import PRIORITY_STEP
 from storage.ready_queue import LANES
+from storage.store import Store
 from tests.support.lab import Lab, dag
+from tests.support.servers import Server, connect, scan
 
 
 def task(function: str = "task_a", queue: str = "default", priority: int = 0) -> dict[str, Any]:
@@ -83,6 +86,33 @@ async def test_a_look_costs_a_few_commands_for_each_lane_that_holds_tasks(lab: L
     await lab.create(dag(a=task(), b=task("task_b"), c=task("task_c", priority=5), d=task("task_c")))
     own, empty = await commands(lab, nothing), await commands(lab, lab.store.queue_depths)
     assert empty - own == 5 + 3 * 3 + 1
+
+
+async def test_partitions_are_added_up_and_share_the_bound(server: Server, namespace: str) -> None:
+    store = await Store.open(server.url, namespace=namespace, partitions=20)
+    try:
+        depths = await store.queue_depths()
+        assert (depths.lanes, depths.live_runs) == ([], 0)
+        with connect(server.url) as client:
+            for number, partition in enumerate(store.partitions):
+                put(client, partition.keys.prefix, "default/task_a", 1 + (number == 0))
+            for number in range(40):
+                put(client, store.partitions[0].keys.prefix, f"q{number}/task_b", 1)
+        depths = await store.queue_depths()
+        (lane,) = [lane for lane in depths.lanes if lane.function == "task_a"]
+        assert lane.ready == 21
+        # Of the first partition's 41 lanes, 25 are 512 // 20.
+        assert (len(depths.lanes), depths.lanes_left_out) == (25, 16)
+        with connect(server.url) as client:
+            client.delete(*scan(client, f"{{{namespace}:*lane*"))
+    finally:
+        await store.close()
+
+
+def put(client: redis.Redis, prefix: str, lane: str, tasks: int) -> None:
+    """Ready tasks, as `claim` finds them."""
+    client.zadd(f"{prefix}lane:{lane}", {f"run {index} -": 100 * PRIORITY_STEP + 1 for index in range(tasks)})
+    client.zadd(f"{prefix}lanes", {lane: 100 * PRIORITY_STEP + 1 + (lane != "default/task_a")})
 
 
 async def nothing() -> None:
