@@ -20,6 +20,7 @@ from engine.events import PodStarted, Publisher, StorageBack, StorageLost
 from peerflow import __version__, logging
 from peerflow.api import create_app
 from peerflow.http_server import Server
+from peerflow.listener import Place, listen
 from peerflow.settings import Settings
 from scheduler.builtin import register_builtins
 from scheduler.identity import PodOptions
@@ -39,16 +40,18 @@ EXIT_STORAGE = 1
 EMBEDDED_CHECK_SECONDS = 1.0
 """How often a pod whose embedded server does not answer looks whether it must be started again."""
 KEEP_ALIVE_SECONDS = 75
-BACKLOG = 2048
 SHUTDOWN_SECONDS = 10
 """For requests that are still under way when the pod has drained."""
 CONNECTIONS = 5000
 """More are answered 503 at once, so that a flood cannot take the memory that running tasks need."""
 
 
-def serve(settings: Settings) -> int:
-    """Runs a pod until it is told to stop, and answers its exit status: 0; 2 where its settings cannot work, 1 where its data cannot."""
-    writer = logging.configure(settings.log_level, settings.log_format)
+def serve(settings: Settings, place: Place | None = None) -> int:
+    """Runs a pod until it is told to stop, and answers its exit status: 0; 2 where its settings cannot work, 1 where its data cannot.
+
+    With a place the pod is one of several that share a port; else it has a port of its own.
+    """
+    writer = logging.configure(settings.log_level, settings.log_format, one_of_several=place is not None)
     out = sys.stdout
     if isinstance(out, TextIOWrapper):
         # Line by line, into a pipe or a file too: what tasks print is seen when it happens, and not lost with a kill.
@@ -57,14 +60,14 @@ def serve(settings: Settings) -> int:
     embedded: EmbeddedValkey | None = None
     try:
         registry = load_registry(settings)
-        listener = listen(settings.host, settings.port)
+        listener = listen(settings.host, settings.port) if place is None else place.shared()
         if settings.redis_url is not None:
             url = settings.redis_url.get_secret_value()
         else:
             embedded = EmbeddedValkey.join(settings.data_dir)
             url = embedded.url
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
-            return runner.run(_serve(settings, registry, url, embedded, listener))
+            return runner.run(_serve(settings, registry, url, embedded, listener, place))
     except ConfigError as error:
         sys.stderr.write(f"peerflow cannot start:\n{error}\n")
         return EXIT_CONFIG
@@ -89,8 +92,10 @@ def tune_garbage_collector() -> None:
     gc.set_threshold(50_000, 20, 100)
 
 
-async def _serve(settings: Settings, registry: Registry, url: str, embedded: EmbeddedValkey | None, listener: socket.socket) -> int:
-    return await Service(settings, registry, url, logging.LogPublisher(), embedded).run(listener)
+async def _serve(
+    settings: Settings, registry: Registry, url: str, embedded: EmbeddedValkey | None, listener: socket.socket, place: Place | None
+) -> int:
+    return await Service(settings, registry, url, logging.LogPublisher(), embedded, place).run(listener)
 
 
 def load_registry(settings: Settings) -> Registry:
@@ -101,27 +106,21 @@ def load_registry(settings: Settings) -> Registry:
     return registry
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket; raises ConfigError where the address is taken or not this machine's."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-        listener.listen(BACKLOG)
-    except OSError as error:
-        listener.close()
-        raise ConfigError(
-            [f"cannot listen on {host}:{port}: {error.strerror or error}; choose another port with --port or PEERFLOW_PORT"]
-        ) from None
-    return listener
-
-
 class Service:
     """A pod's API and scheduler in one event loop."""
 
-    def __init__(self, settings: Settings, registry: Registry, url: str, publisher: Publisher, embedded: EmbeddedValkey | None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        registry: Registry,
+        url: str,
+        publisher: Publisher,
+        embedded: EmbeddedValkey | None,
+        place: Place | None = None,
+    ) -> None:
         self._settings, self._registry, self._publisher, self._embedded = settings, registry, publisher, embedded
+        self._place = place
+        self._others_serve = False
         self._store = Store(url, namespace=settings.namespace, partitions=settings.partitions, retention_seconds=settings.retention_seconds)
         self._pod: Pod | None = None
         self._told_to_stop = asyncio.Event()
@@ -134,6 +133,8 @@ class Service:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._told_to_stop.set)
+        if self._place is not None:
+            loop.add_signal_handler(signal.SIGHUP, self._leave_to_others)
         app = create_app(
             self._store,
             settings=self._settings,
@@ -153,20 +154,29 @@ class Service:
             timeout_graceful_shutdown=SHUTDOWN_SECONDS,
             h11_max_incomplete_event_size=64 * 1024,
         )
-        server = Server(config)
+        server = Server(config) if self._place is None else Server(config, shared=listener)
+        own = listener if self._place is None else self._place.listen_alone()
         stopping = asyncio.create_task(self._stop_when_told(server))
         try:
-            await server.serve(sockets=[listener])
+            await server.serve(sockets=[own])
         finally:
             stopping.cancel()
         if self._problem is not None:
             raise self._problem
         return 0
 
+    def _leave_to_others(self) -> None:
+        """Told by the supervisor: as SIGTERM, but other pods go on serving the shared port."""
+        self._others_serve = True
+        self._told_to_stop.set()
+
     async def _stop_when_told(self, server: Server) -> None:
         """Readiness off, then drain while the API still answers, hand back what is left at once, then the server ends."""
         await self._told_to_stop.wait()
-        server.leave()
+        if self._others_serve:
+            server.leave_to_others()
+        else:
+            server.leave()
         if self._pod is not None and self._problem is None:
             await self._pod.drain(self._settings.grace_seconds)
             await self._pod.hand_back()
