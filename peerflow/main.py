@@ -10,13 +10,14 @@ import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from io import TextIOWrapper
+from typing import TYPE_CHECKING
 
 import uvicorn
 from fastapi import FastAPI
 from pydantic import JsonValue
 
 from engine.errors import ConfigError, StorageError
-from engine.events import PodStarted, Publisher, StorageBack, StorageLost
+from engine.events import PodStarted, Publisher, Publishers, StorageBack, StorageLost
 from peerflow import __version__, logging
 from peerflow.api import create_app
 from peerflow.http_server import Server
@@ -29,6 +30,9 @@ from scheduler.registry import Registry
 from storage.embedded import EmbeddedValkey
 from storage.repeat import until_answered
 from storage.store import Store
+
+if TYPE_CHECKING:
+    from peerflow.tracing.service import Tracing
 
 if sys.platform == "win32":
     from asyncio import new_event_loop
@@ -106,6 +110,17 @@ def load_registry(settings: Settings) -> Registry:
     return registry
 
 
+def start_tracing(store: Store) -> Tracing:
+    """Raises ConfigError where the extra is not installed."""
+    # Only here: a pod that does not trace imports nothing of OpenTelemetry, and may not have it.
+    from peerflow.tracing import check_installed  # noqa: PLC0415
+
+    check_installed()
+    from peerflow.tracing.service import Tracing  # noqa: PLC0415
+
+    return Tracing(__version__, store.trace_of)
+
+
 class Service:
     """A pod's API and scheduler in one event loop."""
 
@@ -121,12 +136,16 @@ class Service:
         self._settings, self._registry, self._publisher, self._embedded = settings, registry, publisher, embedded
         self._place = place
         self._others_serve = False
+        self._tracing: Tracing | None = None
         self._store = Store(url, namespace=settings.namespace, partitions=settings.partitions, retention_seconds=settings.retention_seconds)
         self._pod: Pod | None = None
         self._told_to_stop = asyncio.Event()
         self._away_since: float | None = None
         self._not_yet = f"no answer from {self._store.address} yet"
         self._problem: Exception | None = None
+        if settings.traces:
+            self._tracing = start_tracing(self._store)
+            self._publisher = Publishers(publisher, self._tracing.attempts)
 
     async def run(self, listener: socket.socket) -> int:
         """Serves on the socket until a signal, drains, and stops. Raises what kept the pod from starting: ConfigError, StorageCorrupt."""
@@ -141,8 +160,11 @@ class Service:
             readiness=self._readiness,
             function_names=self._registry.names(),
             publisher=self._publisher,
+            begin_run_trace=None if self._tracing is None else self._tracing.begin_run,
             lifespan=lambda app: self._lifespan(app, listener),
         )
+        if self._tracing is not None:
+            self._tracing.install(app)
         config = uvicorn.Config(
             app,
             lifespan="on",
@@ -195,6 +217,8 @@ class Service:
             if self._pod is not None:
                 await self._pod.stop()
             await self._store.close()
+            if self._tracing is not None:
+                await asyncio.to_thread(self._tracing.close)
 
     async def _start(self, listener: socket.socket) -> None:
         try:
@@ -221,7 +245,10 @@ class Service:
             version=__version__,
             verbose=settings.log_level == "debug",
         )
-        pod = Pod(self._store, self._registry, self._publisher, options)
+        tracer = None if self._tracing is None else self._tracing.attempts
+        pod = Pod(self._store, self._registry, self._publisher, options, tracer=tracer)
+        if tracer is not None:
+            tracer.pod_id = pod.who.pod_id
         await pod.start()
         self._pod = pod
         self._publisher.publish(

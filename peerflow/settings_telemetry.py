@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from pydantic_settings import BaseSettings
 
+from peerflow.settings_fields import setting
+
 
 class TelemetrySettings(BaseSettings):
     """A group of `peerflow.settings.Settings`."""
+
+    traces: bool = setting(False, "sends OpenTelemetry traces as the OTEL_* variables say; needs the extra `otel`", "true or false")  # noqa: FBT003

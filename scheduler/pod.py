@@ -32,6 +32,7 @@ from scheduler.passing import Passer
 from scheduler.reaper import Reaper
 from scheduler.registry import Registry
 from scheduler.timers import Timers
+from scheduler.tracing import AttemptTracer
 from scheduler.waits import WaitNoter
 from storage.heartbeats import Pulse
 from storage.repeat import until_answered
@@ -49,9 +50,19 @@ class Pod:
     """A pod's scheduler. `start`, then `drain` (optional), then `stop`."""
 
     def __init__(
-        self, store: Store, registry: Registry, publisher: Publisher, options: PodOptions, *, clock: Callable[[], float] = time.monotonic
+        self,
+        store: Store,
+        registry: Registry,
+        publisher: Publisher,
+        options: PodOptions,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        tracer: AttemptTracer | None = None,
     ) -> None:
         """Needs a running loop, since the executor does."""
+        self._tracer = tracer
+        if tracer is not None:
+            store.read_traces()
         self._store, self._registry, self._publisher, self._options = store, registry, publisher, options
         self._passport = Passport(registry, options)
         self.who = self._passport.who
@@ -71,6 +82,7 @@ class Pod:
             threads=options.concurrency,
             processes=options.processes,
             effects=self._effects,
+            tracer=tracer,
         )
         self._timers: list[Timers] = []
         self._passers: list[Passer] = []
@@ -127,6 +139,7 @@ class Pod:
             on_first_claims=noter.found_waiting,
             clock=self._clock,
             verbose=self._options.verbose,
+            on_settled=self._tracer.settled if self._tracer is not None else None,
         )
         self._noters.append(noter)
         self._timers.append(timers)

@@ -12,7 +12,7 @@ from engine.events import Publisher
 from peerflow.api import cluster, control, describe, docs_page, explain, health, refusals, run_parts, runs, submit
 from peerflow.api.body import Bodies
 from peerflow.api.callers import Authenticate, Scope, anybody, needs
-from peerflow.api.context import ApiContext, Readiness
+from peerflow.api.context import ApiContext, BeginRunTrace, Readiness
 from peerflow.api.outermost import Outermost
 from peerflow.settings import Settings
 from storage.store import Store
@@ -46,12 +46,14 @@ def create_app(
     function_names: Collection[str],
     publisher: Publisher,
     authenticate: Authenticate = anybody,
+    begin_run_trace: BeginRunTrace | None = None,
     lifespan: Lifespan | None = None,
 ) -> FastAPI:
     """The application of one pod.
 
     `store` need not have reached its server yet: calls answer 503 until it has. `readiness` is asked by `/readyz` and answers at once.
-    `function_names` are what this pod has registered. `authenticate` says who sent a request. `lifespan` starts and ends whatever else
+    `function_names` are what this pod has registered. `authenticate` says who sent a request. `begin_run_trace`
+    is called for each run that is created. `lifespan` starts and ends whatever else
     runs in the process.
     """
     app = FastAPI(
@@ -75,6 +77,7 @@ def create_app(
         publisher=publisher,
         bodies=Bodies(max(settings.limit_body_bytes, settings.limit_other_body_bytes)),
         authenticate=authenticate,
+        begin_run_trace=begin_run_trace,
     )
     for router, scope in ROUTES:
         app.include_router(router, dependencies=[] if scope is None else [Depends(needs(scope))])
