@@ -15,7 +15,9 @@ WORKDIR /src
 RUN python -m venv /opt/peerflow
 # Only the locks, so that this layer stays as it is while the code changes.
 COPY requirements requirements
-RUN python -m pip install --require-hashes -r requirements/runtime.txt
+# `--build-arg EXTRA=otel` adds what PEERFLOW_TRACES needs.
+ARG EXTRA=runtime
+RUN python -m pip install --require-hashes -r requirements/${EXTRA}.txt
 
 FROM dependencies AS package
 COPY pyproject.toml README.md LICENSE ./

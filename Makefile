@@ -61,6 +61,7 @@ audit: $(SUPPLY)  ## ask the index's database for known flaws of what a pod inst
 lock: $(DEV)  ## resolve anew and write requirements/*.txt (dev first: the others follow it)
 	$(LOCK) --upgrade --group dev --output-file requirements/dev.txt
 	$(LOCK) --constraint requirements/dev.txt --output-file requirements/runtime.txt
+	$(LOCK) --constraint requirements/dev.txt --extra otel --output-file requirements/otel.txt
 	$(BIN)/uv pip compile --group build --constraint requirements/dev.txt --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-header --no-annotate --quiet --output-file requirements/build.txt
 	$(BIN)/uv pip compile --group supply --universal --python-version 3.11 --generate-hashes \

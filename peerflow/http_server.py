@@ -12,18 +12,26 @@ import uvicorn
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from peerflow.taking_turns import TakingTurns
+
 LINGER_SECONDS = 0.5
 """How long a connection without a request is kept after the last one was accepted: what its client has sent meanwhile is answered."""
 LOOK_SECONDS = 0.01
 
 
 class Server(uvicorn.Server):
-    """uvicorn without its own signal handlers: the pod drains first, and answers while it does."""
+    """uvicorn without its own signal handlers: the pod drains first, and answers while it does.
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    `shared` is a listening socket that other processes accept from too, beside those that `serve` is given.
+    """
+
+    def __init__(self, config: uvicorn.Config, shared: socket.socket | None = None) -> None:
         super().__init__(config)
         self._leaving = _Leaving(config.app)
         config.app = self._leaving
+        self._shared = shared
+        self._turns: TakingTurns | None = None
+        self._arriving: set[asyncio.Task[Any]] = set()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
@@ -33,15 +41,34 @@ class Server(uvicorn.Server):
         """From now on each answer closes its connection: clients come back on another one, and soon to another pod."""
         self._leaving.on = True
 
+    def leave_to_others(self) -> None:
+        """As `leave`, and takes no further connection from the shared socket: others do."""
+        self.leave()
+        if self._turns is not None:
+            self._turns.stop()
+            self._shared = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self._shared is not None and not self.should_exit:
+            self._turns = TakingTurns(self._shared, self._take)
+            self._turns.start()
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Takes no further connection, answers what has been asked on those that there are, and ends."""
         self.leave()
         # The kernel has made connections that nobody has accepted yet; closing the socket would reset them, and what they carry.
-        accepted = [connection for listener in sockets or [] for connection in _accept_all(listener)]
+        # Of a shared socket the last process to leave does this; those before it take what others would have taken.
+        shared = [] if self._shared is None else [self._shared]
+        accepted = [connection for listener in [*(sockets or []), *shared] for connection in _accept_all(listener)]
+        if self._turns is not None:
+            self._turns.stop()
         for server in self.servers:
             server.close()
         for listener in sockets or []:
             listener.close()
+        if self._arriving:
+            await asyncio.wait(self._arriving)
         for connection in accepted:
             await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
         with contextlib.suppress(TimeoutError):
@@ -49,6 +76,12 @@ class Server(uvicorn.Server):
                 while self.server_state.connections:  # noqa: ASYNC110  # uvicorn tells nobody when a connection ends
                     await asyncio.sleep(LOOK_SECONDS)
         await super().shutdown(sockets)
+
+    def _take(self, connection: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(loop.connect_accepted_socket(self._protocol, connection))
+        self._arriving.add(task)
+        task.add_done_callback(self._arriving.discard)
 
     def _protocol(self) -> asyncio.Protocol:
         """As uvicorn makes one for each connection that it accepts."""

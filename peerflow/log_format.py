@@ -67,9 +67,12 @@ class JsonFormatter(logging.Formatter):
 class TextFormatter(logging.Formatter):
     """`12:30:01.123 info    run created  name=etl tasks=3`, and a traceback on lines of its own."""
 
-    def __init__(self, *, colour: bool = False) -> None:
+    def __init__(self, *, colour: bool = False, names_pod: bool = False) -> None:
         super().__init__()
         self._colour = colour
+        self._names_pod = names_pod
+        self.pod_id = ""
+        """On every line, once the pod has one and where it is asked for."""
 
     def format(self, record: logging.LogRecord) -> str:
         clock = time.strftime("%H:%M:%S", time.localtime(record.created)) + f".{int(record.msecs):03d}"
@@ -77,6 +80,8 @@ class TextFormatter(logging.Formatter):
         found = fields_of(record)
         if found.pop("event", None) is None:
             found["logger"] = record.name
+        if self._names_pod and self.pod_id:
+            found.setdefault("pod_id", self.pod_id)
         fields = " ".join(f"{name}={_value(value)}" for name, value in found.items())
         message = escaped(_cut(record.getMessage(), MESSAGE_CHARS))
         if self._colour:

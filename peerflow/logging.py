@@ -91,8 +91,11 @@ def configure(
     form: Literal["auto", "json", "text"] = "auto",
     *,
     stream: TextIO | None = None,
+    one_of_several: bool = False,
 ) -> LogWriter:
     """Sends all records of this process to the stream (stderr). The caller closes what it gets, last of all.
+
+    `one_of_several`: other pods write to the same stream, so that lines for people name their pod too.
 
     uvicorn is started with `log_config=None`, so that its records come here too.
     """
@@ -100,7 +103,7 @@ def configure(
     terminal = out.isatty()
     writer = LogWriter(out)
     if form == "text" or (form == "auto" and terminal):
-        writer.setFormatter(TextFormatter(colour=terminal and not os.environ.get("NO_COLOR")))
+        writer.setFormatter(TextFormatter(colour=terminal and not os.environ.get("NO_COLOR"), names_pod=one_of_several))
     else:
         writer.setFormatter(JsonFormatter())
     root = logging.getLogger()
@@ -117,9 +120,9 @@ def configure(
 
 
 def name_pod(pod_id: str) -> None:
-    """From now on every JSON line of this process names the pod; a pod has no id until it has started."""
+    """From now on the lines of this process name the pod; a pod has no id until it has started."""
     for handler in logging.getLogger().handlers:
-        if isinstance(handler.formatter, JsonFormatter):
+        if isinstance(handler.formatter, JsonFormatter | TextFormatter):
             handler.formatter.pod_id = pod_id
 
 

@@ -10,6 +10,7 @@ import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from io import TextIOWrapper
+from typing import TYPE_CHECKING
 
 import uvicorn
 from fastapi import FastAPI
@@ -23,6 +24,7 @@ from peerflow.api.authenticator import authenticator
 from peerflow.api.callers import anybody
 from peerflow.auth.access import Access, open_access
 from peerflow.http_server import Server
+from peerflow.listener import Place, listen
 from peerflow.log_writer import LogWriter
 from peerflow.metrics_wiring import count
 from peerflow.settings import Settings
@@ -34,6 +36,9 @@ from storage.embedded import EmbeddedValkey
 from storage.repeat import until_answered
 from storage.store import Store
 
+if TYPE_CHECKING:
+    from peerflow.tracing.service import Tracing
+
 if sys.platform == "win32":
     from asyncio import new_event_loop
 else:
@@ -44,16 +49,18 @@ EXIT_STORAGE = 1
 EMBEDDED_CHECK_SECONDS = 1.0
 """How often a pod whose embedded server does not answer looks whether it must be started again."""
 KEEP_ALIVE_SECONDS = 75
-BACKLOG = 2048
 SHUTDOWN_SECONDS = 10
 """For requests that are still under way when the pod has drained."""
 CONNECTIONS = 5000
 """More are answered 503 at once, so that a flood cannot take the memory that running tasks need."""
 
 
-def serve(settings: Settings) -> int:
-    """Runs a pod until it is told to stop, and answers its exit status: 0; 2 where its settings cannot work, 1 where its data cannot."""
-    writer = logging.configure(settings.log_level, settings.log_format)
+def serve(settings: Settings, place: Place | None = None) -> int:
+    """Runs a pod until it is told to stop, and answers its exit status: 0; 2 where its settings cannot work, 1 where its data cannot.
+
+    With a place the pod is one of several that share a port; else it has a port of its own.
+    """
+    writer = logging.configure(settings.log_level, settings.log_format, one_of_several=place is not None)
     out = sys.stdout
     if isinstance(out, TextIOWrapper):
         # Line by line, into a pipe or a file too: what tasks print is seen when it happens, and not lost with a kill.
@@ -64,14 +71,14 @@ def serve(settings: Settings) -> int:
         registry = load_registry(settings)
         publisher = logging.LogPublisher()
         access = open_access(settings, publisher)
-        listener = listen(settings.host, settings.port)
+        listener = listen(settings.host, settings.port) if place is None else place.shared()
         if settings.redis_url is not None:
             url = settings.redis_url.get_secret_value()
         else:
             embedded = EmbeddedValkey.join(settings.data_dir)
             url = embedded.url
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
-            return runner.run(_serve(settings, registry, url, publisher, embedded, access, listener, writer))
+            return runner.run(_serve(settings, registry, url, publisher, embedded, listener, access=access, log=writer, place=place))
     except ConfigError as error:
         sys.stderr.write(f"peerflow cannot start:\n{error}\n")
         return EXIT_CONFIG
@@ -102,11 +109,13 @@ async def _serve(
     url: str,
     publisher: Publisher,
     embedded: EmbeddedValkey | None,
-    access: Access | None,
     listener: socket.socket,
+    *,
+    access: Access | None,
     log: LogWriter,
+    place: Place | None,
 ) -> int:
-    return await Service(settings, registry, url, publisher, embedded, access, log).run(listener)
+    return await Service(settings, registry, url, publisher, embedded, access=access, log=log, place=place).run(listener)
 
 
 def load_registry(settings: Settings) -> Registry:
@@ -117,20 +126,15 @@ def load_registry(settings: Settings) -> Registry:
     return registry
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket; raises ConfigError where the address is taken or not this machine's."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-        listener.listen(BACKLOG)
-    except OSError as error:
-        listener.close()
-        raise ConfigError(
-            [f"cannot listen on {host}:{port}: {error.strerror or error}; choose another port with --port or PEERFLOW_PORT"]
-        ) from None
-    return listener
+def start_tracing(store: Store) -> Tracing:
+    """Raises ConfigError where the extra is not installed."""
+    # Only here: a pod that does not trace imports nothing of OpenTelemetry, and may not have it.
+    from peerflow.tracing import check_installed  # noqa: PLC0415
+
+    check_installed()
+    from peerflow.tracing.service import Tracing  # noqa: PLC0415
+
+    return Tracing(__version__, store.trace_of)
 
 
 class Service:
@@ -143,12 +147,16 @@ class Service:
         url: str,
         publisher: Publisher,
         embedded: EmbeddedValkey | None,
+        *,
         access: Access | None = None,
         log: LogWriter | None = None,
+        place: Place | None = None,
     ) -> None:
         """`log` tells how many lines it has dropped."""
         self._settings, self._registry, self._publisher, self._embedded = settings, registry, publisher, embedded
-        self._access = access
+        self._access, self._place = access, place
+        self._others_serve = False
+        self._tracing: Tracing | None = None
         self._warnings: list[JsonValue] = [*settings.warnings()]
         self._store = Store(url, namespace=settings.namespace, partitions=settings.partitions, retention_seconds=settings.retention_seconds)
         self._pod: Pod | None = None
@@ -159,12 +167,17 @@ class Service:
         self._away_since: float | None = None
         self._not_yet = f"no answer from {self._store.address} yet"
         self._problem: Exception | None = None
+        if settings.traces:
+            self._tracing = start_tracing(self._store)
+            self._publisher = Publishers(publisher, self._tracing.attempts)
 
     async def run(self, listener: socket.socket) -> int:
         """Serves on the socket until a signal, drains, and stops. Raises what kept the pod from starting: ConfigError, StorageCorrupt."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._told_to_stop.set)
+        if self._place is not None:
+            loop.add_signal_handler(signal.SIGHUP, self._leave_to_others)
         app = create_app(
             self._store,
             settings=self._settings,
@@ -174,8 +187,11 @@ class Service:
             authenticate=anybody if self._access is None else authenticator(self._access),
             scrape=self._metrics.scrape if self._metrics else None,
             on_request=self._metrics.tally.request_ended if self._metrics else None,
+            begin_run_trace=None if self._tracing is None else self._tracing.begin_run,
             lifespan=lambda app: self._lifespan(app, listener),
         )
+        if self._tracing is not None:
+            self._tracing.install(app)
         config = uvicorn.Config(
             app,
             lifespan="on",
@@ -187,20 +203,29 @@ class Service:
             timeout_graceful_shutdown=SHUTDOWN_SECONDS,
             h11_max_incomplete_event_size=64 * 1024,
         )
-        server = Server(config)
+        server = Server(config) if self._place is None else Server(config, shared=listener)
+        own = listener if self._place is None else self._place.listen_alone()
         stopping = asyncio.create_task(self._stop_when_told(server))
         try:
-            await server.serve(sockets=[listener])
+            await server.serve(sockets=[own])
         finally:
             stopping.cancel()
         if self._problem is not None:
             raise self._problem
         return 0
 
+    def _leave_to_others(self) -> None:
+        """Told by the supervisor: as SIGTERM, but other pods go on serving the shared port."""
+        self._others_serve = True
+        self._told_to_stop.set()
+
     async def _stop_when_told(self, server: Server) -> None:
         """Readiness off, then drain while the API still answers, hand back what is left at once, then the server ends."""
         await self._told_to_stop.wait()
-        server.leave()
+        if self._others_serve:
+            server.leave_to_others()
+        else:
+            server.leave()
         if self._pod is not None and self._problem is None:
             await self._pod.drain(self._settings.grace_seconds)
             await self._pod.hand_back()
@@ -225,6 +250,8 @@ class Service:
             if self._metrics is not None:
                 await self._metrics.close()
             await self._store.close()
+            if self._tracing is not None:
+                await asyncio.to_thread(self._tracing.close)
 
     async def _start(self, listener: socket.socket) -> None:
         try:
@@ -254,7 +281,11 @@ class Service:
             version=__version__,
             verbose=settings.log_level == "debug",
         )
-        pod = Pod(self._store, self._registry, self._publisher, options, observer=self._metrics.tally if self._metrics else None)
+        observer = self._metrics.tally if self._metrics else None
+        tracer = None if self._tracing is None else self._tracing.attempts
+        pod = Pod(self._store, self._registry, self._publisher, options, observer=observer, tracer=tracer)
+        if tracer is not None:
+            tracer.pod_id = pod.who.pod_id
         await pod.start()
         self._pod = pod
         self._publisher.publish(

@@ -35,6 +35,8 @@ class Attempt:
     timeout_seconds: float | None = None
     heartbeat_timeout_seconds: float | None = None
     ready_at_ms: int = 0
+    trace: str = ""
+    """The run's trace context; empty where it has none."""
     progress_seen: float = field(default_factory=time.monotonic)
     """When the code last showed that it moves, monotonic seconds; at first, when the attempt was received."""
     progress: JsonValue = None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from engine.errors import EffectError
 from engine.outcome import Failed, Outcome
-from scheduler.context import CURRENT, TaskContext
+from scheduler.context import TaskContext
 from scheduler.failures import InvalidArguments, InvalidResult, failed, failed_in_user_code
 from scheduler.registry import TaskFunction
 from scheduler.results import outcome_of
@@ -31,7 +31,7 @@ def raised(error: BaseException) -> Failed:
 
 def call_blocking(function: TaskFunction, args: Mapping[str, JsonValue], context: TaskContext, result_bytes: int) -> Outcome:
     """Runs the function to its end, and says how it ended. Never raises. Its context is current in this thread."""
-    CURRENT.set(context)
+    context.enter()
     try:
         value = function.call(args, context)
         if function.is_coroutine:

@@ -7,6 +7,7 @@ user's code prints. It leads a process group of its own, so that a kill takes al
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import logging
 import os
@@ -25,6 +26,7 @@ from scheduler.context import TaskContext
 from scheduler.effect_pipe import PipedEffects
 from scheduler.failures import failed_in_user_code
 from scheduler.registry import TaskFunction, default_registry
+from scheduler.tracing import enter_child
 from scheduler.wire import Unpacker, outcome_to_wire, pack
 
 READ_BYTES = 64 * 1024
@@ -134,8 +136,13 @@ def _prepare(hello: dict[str, Any]) -> None:
 def _run(request: dict[str, Any], replies: Replies, effects: PipedEffects) -> Outcome:
     claim_id = request["claim_id"]
     effects.result_bytes = request["result_bytes"]
+    headers = request["context"].get("headers")
     context = TaskContext(
-        **request["context"], claim_id=claim_id, on_heartbeat=Beats(replies, claim_id, request["beat_seconds"]), effects=effects
+        **request["context"],
+        claim_id=claim_id,
+        on_heartbeat=Beats(replies, claim_id, request["beat_seconds"]),
+        effects=effects,
+        on_enter=functools.partial(enter_child, headers) if headers else None,
     )
     try:
         function = _find(**request["function"])

@@ -55,18 +55,20 @@ class Claimer:
         clock: Callable[[], float],
         verbose: bool,
         observer: Observer,
+        on_settled: Callable[[str], None] | None = None,
     ) -> None:
         """`for_processes` is the same pod with the functions that need a child process, if it has any; `who` has the others.
 
         `announce` makes the heartbeat tell storage again what this pod can run; `on_backlog` hears that ready tasks are left after a call,
-        or that the server takes no claims; `on_first_claims` hears what the first claim of all brought; `verbose` publishes each claim.
+        or that the server takes no claims; `on_first_claims` hears what the first claim of all brought; `verbose` publishes each claim;
+        `on_settled` hears the claim id of each attempt whose commit was answered.
         """
         self.number = number
         self._partition, self._holdings, self._executor = partition, holdings, executor
         self._who, self._for_processes = who, for_processes
         self._timers, self._passer, self._publisher, self._announce = timers, passer, publisher, announce
         self._on_backlog, self._on_first_claims = on_backlog, on_first_claims
-        self._clock, self._verbose, self._observer = clock, verbose, observer
+        self._clock, self._verbose, self._observer, self._on_settled = clock, verbose, observer, on_settled
         self._random = random.Random()
         self._done: deque[tuple[Held, Outcome]] = deque()
         self._turn = asyncio.Event()
@@ -222,6 +224,8 @@ class Claimer:
                 self._observer.ended(held.function, held.end, held.seconds)
                 if end.delay_ms or end.outcome in {"retry", "sleep"}:
                     self._waits(held, end)
+            if self._on_settled is not None:
+                self._on_settled(held.claim.claim_id)
         if settled.cascades:
             self._timers.nudge(0)
         if partial:
@@ -286,6 +290,7 @@ class Claimer:
             timeout_seconds=task.timeout_seconds,
             heartbeat_timeout_seconds=task.heartbeat_timeout_seconds,
             ready_at_ms=claim.ready_at_ms,
+            trace=self._partition.graphs.trace_of(claim.run_id),
         )
         held.started = self._clock()
         if self._verbose:

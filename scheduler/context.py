@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -35,7 +35,19 @@ class TaskContext:
     `scheduler.context.current()`. A user's unit test makes one with the facts that the test needs.
     """
 
-    __slots__ = ("_cancelled", "_effects", "_on_heartbeat", "attempt", "claim_id", "fencing_token", "pod_id", "run_id", "task_id")
+    __slots__ = (
+        "_cancelled",
+        "_effects",
+        "_on_enter",
+        "_on_heartbeat",
+        "attempt",
+        "claim_id",
+        "fencing_token",
+        "headers",
+        "pod_id",
+        "run_id",
+        "task_id",
+    )
 
     def __init__(
         self,
@@ -48,8 +60,13 @@ class TaskContext:
         claim_id: str = "",
         on_heartbeat: Callable[[JsonValue], None] = _ignore,
         effects: EffectKeeper | None = None,
+        headers: Mapping[str, str] | None = None,
+        on_enter: Callable[[], object] | None = None,
     ) -> None:
-        """Without `effects`, `once()` remembers in this object alone: one `EffectMemory` for several contexts plays several attempts."""
+        """Without `effects`, `once()` remembers in this object alone: one `EffectMemory` for several contexts plays several attempts.
+
+        `on_enter` is called where the task's code is about to run, in its thread and with its context variables.
+        """
         self.run_id = run_id
         self.task_id = task_id
         self.attempt = attempt
@@ -59,9 +76,17 @@ class TaskContext:
         self.pod_id = pod_id
         self.claim_id = claim_id
         """32 hex digits that name this attempt's claim: unlike its number, never used twice."""
+        self.headers: Mapping[str, str] = headers or {}
+        """HTTP headers that make a call to another service part of this attempt's trace (`traceparent`); empty without tracing."""
         self._on_heartbeat = on_heartbeat
+        self._on_enter = on_enter
         self._effects = effects
         self._cancelled = False
+
+    @property
+    def traceparent(self) -> str | None:
+        """This attempt's W3C trace context, None without tracing."""
+        return self.headers.get("traceparent")
 
     @property
     def effect_key(self) -> str:
@@ -105,6 +130,12 @@ class TaskContext:
     def heartbeat(self, progress: JsonValue = None) -> None:
         """Says that the code moves; from any thread, from async code and from a process function alike. Never blocks, never raises."""
         self._on_heartbeat(progress)
+
+    def enter(self) -> None:
+        """Makes this the current context of the code that runs here from now on. Whoever runs that code calls it."""
+        CURRENT.set(self)
+        if self._on_enter is not None:
+            self._on_enter()
 
     def cancel(self) -> None:
         """Sets `cancelled`. The executor calls it."""

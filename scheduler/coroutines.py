@@ -10,7 +10,6 @@ import time
 from engine.errors import TaskError
 from engine.outcome import Outcome
 from scheduler.calls import raised
-from scheduler.context import CURRENT
 from scheduler.failures import failed, where_coroutine_waits
 from scheduler.lanes import Report, Run
 from scheduler.results import outcome_of
@@ -58,7 +57,7 @@ class AsyncLane:
             await asyncio.wait(self._unheard, timeout=CANCEL_SECONDS)
 
     async def _call(self, run: Run) -> Outcome:
-        CURRENT.set(run.context)
+        run.context.enter()
         try:
             value = await run.function.call(run.attempt.args, run.context)
         except GeneratorExit:

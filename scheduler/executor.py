@@ -19,6 +19,7 @@ from scheduler.lanes import Lane, Run
 from scheduler.processes import ProcessLane
 from scheduler.registry import Registry, TaskFunction
 from scheduler.threads import ThreadLane
+from scheduler.tracing import AttemptTracer
 
 OnDone = Callable[[Attempt, Outcome], None]
 
@@ -40,6 +41,7 @@ class Executor:
         threads: int = 100,
         processes: int = 1,
         effects: EffectKeeper | None = None,
+        tracer: AttemptTracer | None = None,
     ) -> None:
         """Needs a running loop. `on_done` is called in its thread, never from within `start` or `stop`.
 
@@ -51,6 +53,7 @@ class Executor:
         self._pod_id = pod_id
         self._on_done = on_done
         self._effects = effects
+        self._tracer = tracer
         self._loop = asyncio.get_running_loop()
         self._runs: dict[str, Run] = {}
         self._attempts: dict[str, Attempt] = {}
@@ -58,7 +61,13 @@ class Executor:
         self._lanes: dict[str, Lane] = {
             "async": AsyncLane(self._report, result_bytes=result_bytes),
             "thread": ThreadLane(self._report, result_bytes=result_bytes, threads=threads),
-            "process": ProcessLane(self._report, registry, result_bytes=result_bytes, processes=processes),
+            "process": ProcessLane(
+                self._report,
+                registry,
+                result_bytes=result_bytes,
+                processes=processes,
+                first_modules=() if tracer is None else tracer.child_modules,
+            ),
         }
         self.running: Mapping[str, Attempt] = MappingProxyType(self._attempts)
         """Claim id → attempt. A live view; another thread takes `list(executor.running)`, which is one step."""
@@ -69,6 +78,7 @@ class Executor:
         if claim_id in self._runs or self._closed:
             return
         function = self._registry.get(attempt.function) or _missing(attempt.function)
+        entry = None if self._tracer is None else self._tracer.begin(attempt)
         context = TaskContext(
             run_id=attempt.run_id,
             task_id=attempt.task_id,
@@ -78,6 +88,8 @@ class Executor:
             claim_id=claim_id,
             on_heartbeat=attempt.beat,
             effects=self._effects,
+            headers=entry.headers if entry is not None else None,
+            on_enter=entry.enter if entry is not None else None,
         )
         self._runs[claim_id] = run = Run(attempt, function, context)
         self._attempts[claim_id] = attempt
@@ -91,6 +103,8 @@ class Executor:
         if run is not None:
             run.context.cancel()
             self._lanes[run.function.kind].abort(run)
+            if self._tracer is not None:
+                self._tracer.stopped(run.attempt)
 
     def last_progress(self, claim_id: str) -> float | None:
         """When the attempt's code last called `ctx.heartbeat()`, or was started: monotonic seconds. None if it does not run here."""
@@ -118,6 +132,8 @@ class Executor:
         if self._runs.get(claim_id) is not run:
             return
         self._take(claim_id)
+        if self._tracer is not None:
+            self._tracer.finished(run.attempt, outcome)
         try:
             self._on_done(run.attempt, outcome)
         except Exception as error:  # noqa: BLE001  # whoever listens, other attempts in the same batch must be reported too

@@ -34,6 +34,7 @@ from scheduler.reaper import Reaper
 from scheduler.registry import Registry
 from scheduler.room import Room
 from scheduler.timers import Timers
+from scheduler.tracing import AttemptTracer
 from scheduler.waits import WaitNoter
 from storage.heartbeats import Pulse
 from storage.repeat import until_answered
@@ -58,9 +59,13 @@ class Pod:
         options: PodOptions,
         *,
         observer: Observer | None = None,
+        tracer: AttemptTracer | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Needs a running loop, since the executor does."""
+        self._tracer = tracer
+        if tracer is not None:
+            store.read_traces()
         self._store, self._registry, self._publisher, self._options = store, registry, publisher, options
         self._observer: Observer = observer or NoObserver()
         self._passport = Passport(registry, options)
@@ -81,6 +86,7 @@ class Pod:
             threads=options.concurrency,
             processes=options.processes,
             effects=self._effects,
+            tracer=tracer,
         )
         self._timers: list[Timers] = []
         self._passers: list[Passer] = []
@@ -139,6 +145,7 @@ class Pod:
             clock=self._clock,
             verbose=self._options.verbose,
             observer=self._observer,
+            on_settled=self._tracer.settled if self._tracer is not None else None,
         )
         self._noters.append(noter)
         self._timers.append(timers)

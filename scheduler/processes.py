@@ -29,11 +29,14 @@ class ProcessLane:
     """Gives runs, first come first served, to at most `processes` children. They are started when needed, used again and again, and killed
     together with a run that times out or is stopped. One whose end nobody asked for fails its run, and no other."""
 
-    def __init__(self, report: Report, registry: Registry, *, result_bytes: int, processes: int) -> None:
+    def __init__(
+        self, report: Report, registry: Registry, *, result_bytes: int, processes: int, first_modules: tuple[str, ...] = ()
+    ) -> None:
         self._report = report
         self._registry = registry
         self._result_bytes = result_bytes
         self._limit = processes
+        self._first_modules = first_modules
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[Run] = deque()
         self._workers: list[Worker] = []
@@ -158,6 +161,7 @@ class ProcessLane:
                     "attempt": context.attempt,
                     "fencing_token": context.fencing_token,
                     "pod_id": context.pod_id,
+                    "headers": dict(context.headers),
                 },
                 "result_bytes": self._result_bytes,
                 "beat_seconds": min(BEAT_SECONDS, (attempt.heartbeat_timeout_seconds or 1) / 4),
@@ -172,6 +176,6 @@ class ProcessLane:
         return {
             "path": search_path(),
             "environ": {"PYTHONPATH": os.environ.get("PYTHONPATH")},
-            "modules": sorted({function.module for function in self._registry if function.kind == "process"}),
+            "modules": [*self._first_modules, *sorted({function.module for function in self._registry if function.kind == "process"})],
             "log_level": logging.getLogger().getEffectiveLevel(),
         }

@@ -87,6 +87,7 @@ class GraphCache:
     def __init__(self, *, max_tasks: int = 400_000, max_runs: int = 20_000) -> None:
         self._by_run: OrderedDict[str, tuple[str, RunGraph]] = OrderedDict()
         self._by_digest: dict[str, tuple[RunGraph, set[str]]] = {}
+        self._traces: dict[str, str] = {}
         self._tasks = 0
         self._max_tasks, self._max_runs = max_tasks, max_runs
 
@@ -102,7 +103,11 @@ class GraphCache:
         entry = self._by_digest.get(_digest(packed))
         return entry[0] if entry else None
 
-    def put(self, run_id: str, packed: bytes, graph: RunGraph) -> RunGraph:
+    def trace_of(self, run_id: str) -> str:
+        """The trace context that came with the run's definition, or an empty text."""
+        return self._traces.get(run_id, "")
+
+    def put(self, run_id: str, packed: bytes, graph: RunGraph, *, trace: str = "") -> RunGraph:
         """Keeps `graph` for a run; an equal definition's graph is shared and returned instead."""
         if run_id in self._by_run:
             self._drop(run_id)
@@ -112,6 +117,8 @@ class GraphCache:
             self._tasks += len(shared.words)
         runs.add(run_id)
         self._by_run[run_id] = (digest, shared)
+        if trace:
+            self._traces[run_id] = trace
         while len(self._by_run) > 1 and (len(self._by_run) > self._max_runs or self._tasks > self._max_tasks):
             self._drop(next(iter(self._by_run)))
         return shared
@@ -120,6 +127,7 @@ class GraphCache:
         digest, graph = self._by_run.pop(run_id)
         runs = self._by_digest[digest][1]
         runs.discard(run_id)
+        self._traces.pop(run_id, None)
         if not runs:
             del self._by_digest[digest]
             self._tasks -= len(graph.words)

@@ -124,6 +124,8 @@ class Partition(Audits):
         super().__init__(client, keys, address)
         self._inbox, self.graphs = inbox, graphs
         self.backlog = Backlog(client, keys, address)
+        self.reads_traces = False
+        """True where attempts are traced: the trace context of a run is read together with its definition."""
         self.on_run_ended: Callable[[str, str], None] | None = None
         """Hears run id and state of each run that a call of this pod has ended; a repeated call may say it again."""
 
@@ -223,10 +225,12 @@ class Partition(Audits):
             else:
                 found[run_id] = graph
         if missing:
-            for run_id, packed in zip(missing, await self._fetch(missing), strict=True):
+            packeds = await self._fetch(missing)
+            traces = await self._fetch_traces(missing) if self.reads_traces else [""] * len(missing)
+            for run_id, packed, trace in zip(missing, packeds, traces, strict=True):
                 try:
                     if packed:
-                        found[run_id] = self.graphs.put(run_id, packed, self.graphs.known(packed) or await _compile(packed))
+                        found[run_id] = self.graphs.put(run_id, packed, self.graphs.known(packed) or await _compile(packed), trace=trace)
                 except StorageCorrupt as error:
                     if strict:
                         raise StorageCorrupt(f"the definition of run {run_id}: {error.what}") from error
@@ -239,6 +243,13 @@ class Partition(Audits):
                 pipeline.execute_command("LRANGE", self.keys.graph(run_id), 0, -1, NEVER_DECODE=True)  # pyright: ignore[reportUnknownMemberType]
             rows = cast("list[list[bytes]]", await pipeline.execute())
         return [b"".join(row) for row in rows]
+
+    async def _fetch_traces(self, run_ids: list[str]) -> list[str]:
+        with translated(self._address):
+            pipeline = self._client.pipeline(transaction=False)
+            for run_id in run_ids:
+                pipeline.hget(self.keys.run(run_id), "trace")
+            return [trace or "" for trace in cast("list[str | None]", await pipeline.execute())]
 
 
 async def _compile(packed: bytes) -> RunGraph:

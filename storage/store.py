@@ -158,7 +158,7 @@ class Store(Explainer):
         partition = self.partitions[number]
         # The id's time is for sorting ids only; everything that is decided by time is decided by the server's clock.
         run_id = new_run_id(time.time_ns() // 1_000_000, os.urandom(RANDOM_BYTES), number, len(self.partitions))
-        graph = partition.graphs.put(run_id, packed, partition.graphs.known(packed) or RunGraph(new.definition, new.graph))
+        graph = partition.graphs.put(run_id, packed, partition.graphs.known(packed) or RunGraph(new.definition, new.graph), trace=new.trace)
         answer = await until_answered(lambda: self._create(partition, run_id, key, new, packed, graph), within_seconds=ANSWER_SECONDS)
         if answer[0] == "OK":
             return Created(run_id, RunState(answer[2]), self._durability)
@@ -180,11 +180,21 @@ class Store(Explainer):
                 run_id, new.body_digest, key, len(new.graph.tasks), int(retention * 1000), definition.on_failure, definition.priority,
                 definition.name or "", json.dumps(definition.labels, ensure_ascii=False) if definition.labels else "",
                 b"" if parts else packed, graph.roots(0, EDGES_PER_CALL), EDGES_PER_CALL if roots > EDGES_PER_CALL else "", len(parts),
+                new.trace,
             )  # fmt: skip
         if answer[0] == "UNSTAGED":
             # A failover in between has forgotten parts: from the first one again.
             raise StorageUnavailable(self.address, "the server has lost parts of the definition")
         return answer
+
+    def read_traces(self) -> None:
+        """From now on this pod reads a run's trace context together with its definition."""
+        for partition in self.partitions:
+            partition.reads_traces = True
+
+    def trace_of(self, run_id: str) -> str:
+        """The trace context of a run that this pod has to do with; empty where it has none, or is not known here."""
+        return self.partition_for(run_id).graphs.trace_of(run_id)
 
     async def cancel(self, run_id: str, reason: str = "cancelled by a caller") -> Cancelled:
         """Ends a run: nothing of it starts any more, no commit is accepted, running code is asked to stop.

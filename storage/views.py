@@ -24,6 +24,8 @@ class NewRun:
     idempotency_key: str | None = None
     body_digest: str = ""
     """SHA-256 hex of the posted body; the same key with another digest is a conflict."""
+    trace: str = ""
+    """W3C trace context that the run's attempts go on with, as `traceparent`, a space and `tracestate`; empty without tracing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from engine.events import Publisher
 from peerflow.api import cluster, control, describe, docs_page, explain, health, metrics, refusals, run_parts, runs, submit
 from peerflow.api.body import Bodies
 from peerflow.api.callers import Authenticate, Scope, anybody, needs
-from peerflow.api.context import ApiContext, Readiness, Scrape
+from peerflow.api.context import ApiContext, BeginRunTrace, Readiness, Scrape
 from peerflow.api.measured import Measured, OnRequest
 from peerflow.api.outermost import Outermost
 from peerflow.settings import Settings
@@ -51,13 +51,15 @@ def create_app(
     authenticate: Authenticate = anybody,
     scrape: Scrape | None = None,
     on_request: OnRequest | None = None,
+    begin_run_trace: BeginRunTrace | None = None,
     lifespan: Lifespan | None = None,
 ) -> FastAPI:
     """The application of one pod.
 
     `store` need not have reached its server yet: calls answer 503 until it has. `readiness` is asked by `/readyz` and answers at once.
     `function_names` are what this pod has registered. `authenticate` says who sent a request. `scrape` answers `/metrics`, `on_request`
-    hears how each request ended. `lifespan` starts and ends whatever else runs in the process.
+    hears how each request ended, `begin_run_trace` is called for each run that is created. `lifespan` starts and ends whatever else runs
+    in the process.
     """
     app = FastAPI(
         title="peerflow",
@@ -81,6 +83,7 @@ def create_app(
         bodies=Bodies(max(settings.limit_body_bytes, settings.limit_other_body_bytes)),
         authenticate=authenticate,
         scrape=scrape,
+        begin_run_trace=begin_run_trace,
     )
     for router, scope in ROUTES:
         app.include_router(router, dependencies=[] if scope is None else [Depends(needs(scope))])

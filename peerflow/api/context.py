@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Protocol
 
 from fastapi import Depends, Request
 from pydantic import JsonValue
@@ -25,6 +25,21 @@ Scrape = Callable[[str], Awaitable[tuple[bytes, str]]]
 """Takes an `Accept` header, and answers the metrics with their media type."""
 
 
+class RunTrace(Protocol):
+    """The part of a trace in which a run is created."""
+
+    context: str
+    """What the run's attempts go on with; empty where they have nothing to go on with."""
+
+    def end(self, run_id: str | None) -> None:
+        """The run was created, or (None) not."""
+        ...
+
+
+BeginRunTrace = Callable[[str | None, int], RunTrace]
+"""Takes the run's name and its number of tasks."""
+
+
 @dataclass(frozen=True, slots=True)
 class ApiContext:
     store: Store
@@ -39,6 +54,8 @@ class ApiContext:
     authenticate: Callable[[Request], Awaitable[Caller]]
     scrape: Scrape | None
     """Answers `GET /metrics`; None where nothing is counted."""
+    begin_run_trace: BeginRunTrace | None = None
+    """None without tracing."""
 
 
 async def _context(request: Request) -> ApiContext:

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Final
 
 from fastapi import APIRouter, Depends, Request
@@ -26,7 +27,7 @@ from peerflow.api.models import Accepted, Plan
 from peerflow.api.params import DryRun, only
 from peerflow.api.problem import RequestRefused
 from peerflow.api.refusals import RETRY_SECONDS
-from storage.views import NewRun
+from storage.views import Created, NewRun
 
 THREAD_BYTES: Final = 64 * 1024
 """Larger bodies are read in a thread: 64 KiB take about a millisecond, 16 MiB a second or more."""
@@ -69,7 +70,7 @@ async def submit(request: Request, api: Api, dry_run: DryRun = False) -> Respons
             return _plan(graph)
         new = NewRun(definition=definition, graph=graph, idempotency_key=key, body_digest=hashlib.sha256(body).hexdigest())
         try:
-            created = await api.store.create_run(new)
+            created = await _create(api, new)
         except StorageUnavailable as error:
             raise _perhaps_stored(error, key) from error
     if not created.existing:
@@ -84,6 +85,19 @@ async def submit(request: Request, api: Api, dry_run: DryRun = False) -> Respons
         "durability": created.durability,
     }
     return JsonAnswer(content, status_code=202, headers={"Location": f"/runs/{created.run_id}"})
+
+
+async def _create(api: ApiContext, new: NewRun) -> Created:
+    if api.begin_run_trace is None:
+        return await api.store.create_run(new)
+    trace = api.begin_run_trace(new.graph.name, len(new.graph.tasks))
+    run_id: str | None = None
+    try:
+        created = await api.store.create_run(replace(new, trace=trace.context))
+        run_id = created.run_id
+        return created
+    finally:
+        trace.end(run_id)
 
 
 async def _compiled(api: ApiContext, body: bytes) -> tuple[WorkflowDefinition, Graph]:

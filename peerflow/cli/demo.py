@@ -17,8 +17,9 @@ from peerflow.cli.credentials import api_key
 from peerflow.cli.errors import report
 from peerflow.cli.follow import follow
 from peerflow.cli.output import clean, stdout
-from peerflow.cli.pod_processes import PodProcesses, check_ports
+from peerflow.cli.pod_processes import PodProcesses
 from peerflow.client import ApiError, Client, PodUnreachable
+from peerflow.listener import listen
 from peerflow.settings import Settings
 
 EXAMPLE_FILE = Path("examples") / "steps.json"
@@ -38,10 +39,10 @@ def run(settings: Settings, count: int) -> int:
     """Serves until SIGINT or SIGTERM; returns the exit status."""
     console = stdout()
     address = f"http://{_reachable(settings.host)}:{settings.port}"
-    _check_port(settings, address, count)
+    _check_port(settings, address)
     settings = settings.model_copy(update=_quiet(settings, on_terminal=console.is_terminal))
-    console.print(f"starting a pod at {address} …" if count == 1 else f"starting {count} pods, the first at {address} …")
-    with PodProcesses(settings, count, say=lambda text: console.print(clean(text)), write=_write) as pods:
+    console.print(f"starting a pod at {address} …" if count == 1 else f"starting {count} pods at {address} …")
+    with PodProcesses(settings, count, say=lambda text, _: console.print(clean(text)), write=_write) as pods:
         try:
             with Client(address, api_key=api_key()) as client:
                 _wait_until_ready(client, pods)
@@ -103,12 +104,12 @@ def _wait_until_ready(client: Client, pods: PodProcesses) -> None:
     raise PodNotReady(f"the pod is not ready after {READY_WITHIN_SECONDS:g} s: {reason}")
 
 
-def _check_port(settings: Settings, address: str, count: int) -> None:
+def _check_port(settings: Settings, address: str) -> None:
     """Says who has the port, where somebody has it: most often a pod that was started before."""
     if settings.port == 0:
         raise ConfigError(["--demo needs a port that it can name; --port 0 is for tests"])
     try:
-        check_ports(settings.host, [settings.port + index for index in range(count)])
+        listen(settings.host, settings.port).close()
     except ConfigError as taken:
         if not _is_pod(address):
             raise
@@ -131,7 +132,7 @@ def _reachable(host: str) -> str:
     return f"[{shown}]" if ":" in shown and not shown.startswith("[") else shown
 
 
-def _write(line: str) -> None:
+def _write(line: bytes) -> None:
     """Above the progress bar: rich replaces `sys.stdout` while one is shown."""
-    sys.stdout.write(line)
+    sys.stdout.write(line.decode(errors="replace"))
     sys.stdout.flush()

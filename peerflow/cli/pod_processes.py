@@ -1,89 +1,76 @@
-"""Pods as child processes, one port each: started together, stopped together, each free to die alone.
+"""Several pods on one machine: child processes that share one port, started again when they die, stopped and replaced together.
 
-A pod that dies is not started again: the others take its tasks, which is what one wants to see on one machine. Children have a
-process group of their own, so that a Ctrl-C reaches them once, through their parent; they stop when the parent is gone, however it
-went, because their standard input is a pipe from it.
+The supervisor binds the port once and every child accepts from that socket: one that drains, dies or freezes leaves what it has not
+accepted to the others. It is on nobody's way: no request and no task goes through it. SIGTERM and SIGINT drain all children at once, a
+second one kills them; SIGHUP replaces them one by one.
 """
 
 from __future__ import annotations
 
-import errno
 import os
+import shutil
 import signal
 import socket
-import subprocess
 import sys
-import threading
-from collections.abc import Callable, Mapping
-from queue import SimpleQueue
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from queue import Empty, SimpleQueue
 from types import FrameType
-from typing import IO, Literal, Self
+from typing import Final, Literal, Self
 
-from engine.errors import ConfigError
-from peerflow.cli import credentials
+from peerflow.cli.orphans import reap_orphans
+from peerflow.cli.pod_child import News, PodChild, Sink, whole_lines
+from peerflow.cli.pod_environment import child_environment
+from peerflow.cli.restarts import Restarts
+from peerflow.listener import listen
 from peerflow.settings import Settings
-from peerflow.settings_source import variable
 
 # Beyond the grace period: what a pod needs to hand back its tasks and close its connections.
-STOP_MARGIN_SECONDS = 5.0
+STOP_MARGIN_SECONDS: Final = 5.0
+SAME_SIGNAL_SECONDS: Final = 0.5
+"""A signal that follows so soon is the first one again: some senders reach a process and its whole group."""
+EXIT_FAILED: Final = 1
 
-Message = tuple[Literal["ended"], int] | tuple[Literal["signal"], int]
-
-
-def stop_with_parent() -> None:
-    """Sends this process SIGTERM once its standard input ends; for a pod that a parent has started."""
-
-    def wait() -> None:
-        while os.read(0, 4096):
-            pass
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=wait, name="stop-with-parent", daemon=True).start()
-
-
-def check_ports(host: str, ports: list[int]) -> None:
-    """Raises ConfigError naming each port that cannot be listened on; port 0 always can."""
-    problems: list[str] = []
-    for port in [port for port in ports if port]:
-        if port > 65_535:
-            problems.append(f"--port {ports[0]} with --pods {len(ports)} needs ports up to {ports[-1]}; the last one is 65535")
-            break
-        try:
-            family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-            with socket.socket(family, kind, protocol) as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind(address)
-        except OSError as error:
-            reason = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be listened on: {error.strerror or error}"
-            problems.append(f"port {port} of {host} {reason}; choose another with --port")
-    if problems:
-        raise ConfigError(problems)
+Message = News | tuple[Literal["signal"], int]
 
 
 class PodProcesses:
-    """`count` pods on `settings.port` and the ports after it; leaving the context stops those that are left.
+    """`count` pods on `settings.port`; leaving the context stops those that are left.
 
-    `write` gets the pods' output line by line; without it they write to this process's own streams.
+    `say` gets the supervisor's own words, with True where something is wrong; `write` gets the pods' output line by line, and without it
+    each line goes to this process's own stream of the same name.
     """
 
-    def __init__(self, settings: Settings, count: int, *, say: Callable[[str], None], write: Callable[[str], object] | None = None) -> None:
-        self.ports = [settings.port + index if settings.port else 0 for index in range(count)]
-        self._grace_seconds = settings.grace_seconds
-        self._say = say
-        self._write = write
-        self._environment = child_environment(settings)
+    def __init__(self, settings: Settings, count: int, *, say: Callable[[str, bool], None], write: Sink | None = None) -> None:
+        self._settings, self._count, self._say = settings, count, say
+        self._out = write or whole_lines(sys.stdout.buffer)
+        self._err = write or whole_lines(sys.stderr.buffer)
+        self._environment = child_environment(settings, count, terminal=write is None and sys.stderr.isatty())
         self._messages: SimpleQueue[Message] = SimpleQueue()
-        self._children: dict[int, subprocess.Popen[str]] = {}
-        self._threads: list[threading.Thread] = []
-        self._host = settings.host
+        self._children: dict[int, PodChild] = {}
+        """By number; those that have ended are taken out."""
+        self._started = 0
+        self._restarts = Restarts(time.monotonic)
+        self._stopping = False
         self._killed = False
-        self._bad_endings = 0
+        self._told_at = 0.0
+        self._status = 0
+        self._to_replace: deque[int] = deque()
+        self._replacing: tuple[int, int] | None = None
+        """The child that is to go, and the one that is to take its place once it is ready."""
+        self._listener: socket.socket | None = None
+        self._folder = Path()
 
     def __enter__(self) -> Self:
-        check_ports(self._host, self.ports)
+        self._listener = listen(self._settings.host, self._settings.port)
+        self._folder = Path(tempfile.mkdtemp(prefix="peerflow-"))
         try:
-            for index, port in enumerate(self.ports):
-                self._start(index, port)
+            for _ in range(self._count):
+                self._start()
         except BaseException:
             self.close()
             raise
@@ -94,75 +81,165 @@ class PodProcesses:
 
     @property
     def alive(self) -> int:
-        return sum(child.poll() is None for child in self._children.values())
+        return sum(child.alive for child in self._children.values())
 
-    def wait(self) -> int:
-        """Blocks until no pod is left and returns the exit status: 0 where all ended as they were asked to.
+    @property
+    def address(self) -> str:
+        """Of the shared port, as the log has it."""
+        host, port = self._listener.getsockname()[:2] if self._listener else (self._settings.host, self._settings.port)
+        return f"http://{host}:{port}"
 
-        SIGINT and SIGTERM ask them to stop; a second one kills them, which loses nothing that is stored.
-        """
-        previous = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
-        left = set(self._children)
-        stopping = False
+    @contextmanager
+    def heeding_signals(self) -> Generator[None]:
+        """SIGTERM and SIGINT stop the pods from the next turn of `wait` on; SIGHUP replaces them, unless a terminal may send it."""
+        numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, *([] if os.isatty(0) else [signal.SIGHUP])]
+        previous = {number: signal.signal(number, self._on_signal) for number in numbers}
         try:
-            while left:
-                what, value = self._messages.get()
-                if what == "signal":
-                    self._say("killing the pods" if stopping else f"stopping {len(left)} pod{'s' * (len(left) > 1)}; once more kills them")
-                    self._send(signal.SIGKILL if stopping else signal.SIGTERM)
-                    stopping = True
-                else:
-                    left.discard(value)
-                    self._account(value, len(left), stopping=stopping)
+            yield
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
-        return 1 if self._bad_endings else 0
+
+    def wait(self) -> int:
+        """Blocks until no pod is left and returns the exit status: 0 where they ended as they were asked to."""
+        with self.heeding_signals():
+            while self._children or not self._stopping:
+                try:
+                    message = self._messages.get(timeout=self._restarts.seconds_to_next())
+                except Empty:
+                    self._start_due()
+                    continue
+                self._heed(message)
+                reap_orphans({child.process.pid for child in self._children.values()})
+        return self._status
 
     def close(self) -> None:
         """Stops the pods that are left: SIGTERM, the grace period, then SIGKILL."""
+        self._stopping = True
         self._send(signal.SIGTERM)
+        deadline = time.monotonic() + self._settings.grace_seconds + STOP_MARGIN_SECONDS
         for child in self._children.values():
-            try:
-                child.wait(self._grace_seconds + STOP_MARGIN_SECONDS)
-            except (subprocess.TimeoutExpired, KeyboardInterrupt):
-                child.kill()
-                child.wait()
-            if child.stdin is not None:
-                child.stdin.close()
-        for thread in self._threads:
-            thread.join(1.0)
+            child.close(max(0.0, deadline - time.monotonic()))
+            self._tell_reason(child)
+        self._let_go()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _start(self, index: int, port: int) -> None:
-        child = subprocess.Popen(
-            [sys.executable, "-m", "peerflow.cli", "serve", "--port", str(port), "--stop-with-parent"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE if self._write else None,
-            stderr=subprocess.STDOUT if self._write else None,
-            env=self._environment,
-            process_group=0,
-            text=True,
-            errors="replace",
+    def _heed(self, message: Message) -> None:
+        match message:
+            case ("signal", signal.SIGCHLD):
+                return
+            case ("signal", signal.SIGHUP):
+                self._replace_all()
+            case ("signal", _):
+                self._stop()
+            case ("ready", number):
+                self._on_ready(number)
+            case ("ended", number):
+                self._on_end(self._children.pop(number))
+
+    def _start(self) -> PodChild:
+        assert self._listener is not None
+        self._started += 1
+        child = PodChild(
+            self._started, self._listener, self._folder, self._environment, out=self._out, err=self._err, tell=self._messages.put
         )
-        self._children[index] = child
-        self._thread(self._report_end, index, child)
-        if self._write is not None and child.stdout is not None:
-            self._thread(self._pass_on, child.stdout, self._write)
+        self._children[child.number] = child
+        return child
 
-    def _thread(self, target: Callable[..., None], *arguments: object) -> None:
-        thread = threading.Thread(target=target, args=arguments, daemon=True)
-        self._threads.append(thread)
-        thread.start()
+    def _start_due(self) -> None:
+        for _ in range(self._restarts.take_due()):
+            if not self._stopping:
+                self._start()
 
-    def _report_end(self, index: int, child: subprocess.Popen[str]) -> None:
-        child.wait()
-        self._messages.put(("ended", index))
+    def _stop(self) -> None:
+        """Drains all; the second time, kills them, which loses nothing that is stored."""
+        again, self._stopping = self._stopping, True
+        now = time.monotonic()
+        if again and now - self._told_at < SAME_SIGNAL_SECONDS:
+            return
+        self._told_at = now
+        self._killed |= again
+        self._restarts.clear()
+        self._send(signal.SIGKILL if again else signal.SIGTERM)
+        # What arrives from now on is the children's: the last one to close the socket answers what has reached it.
+        self._let_go()
+        left = len(self._children)
+        self._say("killing the pods" if again else f"stopping {left} pod{'s' * (left != 1)}; once more kills them", False)
 
-    @staticmethod
-    def _pass_on(lines: IO[str], write: Callable[[str], object]) -> None:
-        with lines:
-            for line in lines:
-                write(line)
+    def _on_ready(self, number: int) -> None:
+        self._restarts.succeeded()
+        if self._replacing is not None and self._replacing[1] == number and not self._stopping:
+            old = self._children.get(self._replacing[0])
+            if old is None:
+                self._replace_next()
+            else:
+                old.leaving = True
+                # Not SIGTERM: others go on serving the port, and this one must not take a connection that it would only close.
+                old.send(signal.SIGHUP)
+
+    def _on_end(self, child: PodChild) -> None:
+        went_as_told = child.process.returncode in {0, -signal.SIGTERM, -signal.SIGHUP} or self._killed
+        expected = went_as_told if self._stopping else child.leaving
+        self._tell_reason(child)
+        if not expected and not (child.reason and self._stopping):
+            left = len(self._children)
+            goes_on = f"; {left} go{'es' * (left == 1)} on" if left else ""
+            self._say(f"pod {child.number} has ended ({child.how()}){goes_on}", True)
+        if self._stopping:
+            self._status = self._status or (0 if expected or not child.process.returncode else EXIT_FAILED)
+        elif self._replacing is not None and child.number in self._replacing:
+            self._on_end_while_replacing(child)
+        elif not child.leaving:
+            self._after_death(child)
+
+    def _after_death(self, child: PodChild) -> None:
+        hopeless = bool(child.reason) and not self._restarts.any_succeeded
+        if hopeless or (not child.ready and self._restarts.failed()):
+            self._status = child.process.returncode if child.reason else EXIT_FAILED
+            if not hopeless:
+                self._say(f"pods cannot be started: {self._restarts.failures} times in a row one ended before it was ready", True)
+            self._stop()
+            return
+        seconds = self._restarts.add()
+        self._say(f"another pod starts in {seconds:g} s", False)
+
+    def _replace_all(self) -> None:
+        if self._stopping:
+            return
+        self._to_replace = deque(number for number, child in self._children.items() if not child.leaving)
+        self._say(f"replacing {len(self._to_replace)} pods, one by one", False)
+        if self._replacing is None:
+            self._replace_next()
+
+    def _replace_next(self) -> None:
+        self._replacing = None
+        while self._to_replace:
+            number = self._to_replace.popleft()
+            if number in self._children:
+                self._replacing = (number, self._start().number)
+                return
+        self._say("all pods are replaced", False)
+
+    def _on_end_while_replacing(self, child: PodChild) -> None:
+        assert self._replacing is not None
+        old, new = self._replacing
+        if child.number == new and not child.ready:
+            self._replacing = None
+            self._to_replace.clear()
+            self._say("the new pod cannot start: no other pod is replaced", True)
+            if old not in self._children:
+                self._after_death(child)
+        elif child.number == new:
+            self._replacing = None
+            self._to_replace.clear()
+            self._after_death(child)
+        elif new in self._children and self._children[new].ready:
+            self._replace_next()
+
+    def _tell_reason(self, child: PodChild) -> None:
+        """Once for all children that say the same."""
+        if child.reason and self._restarts.is_news(child.reason):
+            self._err(child.reason if child.reason.endswith(b"\n") else child.reason + b"\n")
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         del frame
@@ -170,30 +247,9 @@ class PodProcesses:
         self._messages.put(("signal", number))
 
     def _send(self, number: signal.Signals) -> None:
-        self._killed |= number == signal.SIGKILL
         for child in self._children.values():
-            child.send_signal(number)
+            child.send(number)
 
-    def _account(self, index: int, left: int, *, stopping: bool) -> None:
-        status = self._children[index].returncode
-        expected = stopping and (status in {0, -signal.SIGTERM} or self._killed)
-        if not expected:
-            self._bad_endings += status != 0
-            how = f"killed by {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
-            goes_on = f"; {left} go{'es' * (left == 1)} on" if left else ""
-            self._say(f"the pod on port {self.ports[index]} has ended ({how}){goes_on}")
-
-
-def child_environment(settings: Settings) -> Mapping[str, str]:
-    """This environment with what the command line set; secrets go this way because a command line is for all to read."""
-    environment = dict(os.environ)
-    # The caller's own key is not for the pods, whose task code reads the environment.
-    for name in (credentials.VARIABLE, credentials.FILE_VARIABLE):
-        environment.pop(name, None)
-    if settings.redis_url is not None:
-        environment["PEERFLOW_REDIS_URL"] = settings.redis_url.get_secret_value()
-    if settings.tasks:
-        environment["PEERFLOW_TASKS"] = ",".join(settings.tasks)
-    for field in ("concurrency", "host", "log_format", "log_level"):
-        environment[variable(field)] = str(getattr(settings, field))
-    return environment
+    def _let_go(self) -> None:
+        if self._listener is not None:
+            self._listener.close()

@@ -9,6 +9,7 @@
 -- ARGV[5] retention ms    ARGV[6] on_failure        ARGV[7] priority                   ARGV[8] name or ''
 -- ARGV[9] labels or ''    ARGV[10] packed definition, '' when staged by stage_run      ARGV[11] root edges of this call
 -- ARGV[12] roots passed, '' when these are all          ARGV[13] parts staged by stage_run, 0 without ones
+-- ARGV[14] trace context that attempts go on with, or ''
 -- RETURNS {"OK", created ms, state} | {"EXISTS", run id} | {"CONFLICT", run id} | {"UNSTAGED"}: parts are missing, stage them again
 local id, key = ARGV[1], T .. 'run:' .. ARGV[1]
 local known = redis.call('HMGET', key, 'created', 'state')
@@ -27,6 +28,7 @@ if ARGV[10] == '' and redis.call('LLEN', key .. ':graph') ~= tonumber(ARGV[13]) 
 local fields = {'state', 'running', 'created', digits(now), 'total', ARGV[4], 'retention', ARGV[5], 'on_failure', ARGV[6], 'priority', ARGV[7]}
 if ARGV[8] ~= '' then fields[#fields + 1] = 'name'; fields[#fields + 1] = ARGV[8] end
 if ARGV[9] ~= '' then fields[#fields + 1] = 'labels'; fields[#fields + 1] = ARGV[9] end
+if ARGV[14] ~= '' then fields[#fields + 1] = 'trace'; fields[#fields + 1] = ARGV[14] end
 if idempotency then
   fields[#fields + 1] = 'idempotency'; fields[#fields + 1] = ARGV[3]
   redis.call('SET', idempotency, id .. ' ' .. ARGV[2])

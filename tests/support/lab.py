@@ -86,17 +86,17 @@ class Lab:
         finally:
             self.narrator.windows.insert(0, (before, self.now_ms()))
 
-    async def create(self, document: dict[str, JsonValue], *, key: str | None = None, body: str = "body") -> str:
+    async def create(self, document: dict[str, JsonValue], *, key: str | None = None, body: str = "body", trace: str = "") -> str:
         """Creates a run through the store. Answers its id."""
-        return (await self.post(document, key=key, body=body)).run_id
+        return (await self.post(document, key=key, body=body, trace=trace)).run_id
 
-    async def post(self, document: dict[str, JsonValue], *, key: str | None = None, body: str = "body") -> Created:
+    async def post(self, document: dict[str, JsonValue], *, key: str | None = None, body: str = "body", trace: str = "") -> Created:
         definition = WorkflowDefinition.model_validate(document)
         graph = compile_definition(definition)
         if key is not None:
             self.narrator.names[idempotency_digest(key)] = f"digest of {key}"
         with self.moment():
-            created = await self.store.create_run(NewRun(definition, graph, key, body))
+            created = await self.store.create_run(NewRun(definition, graph, key, body, trace))
         self.know(created.run_id, RunGraph(definition, graph))
         return created
 

@@ -16,7 +16,7 @@ OTHER = "01890000-0000-7000-8000-000000000002"
 
 def arguments(run_id: str = RUN, body: str = "body", key: str = "", packed: str = "definition") -> list[Argument]:
     """One task without predecessors."""
-    return [run_id, body, key, 1, 3_600_000, "continue", 0, "", "", packed, "0 1 - 0 default/task_a", "", 0 if packed else 1]
+    return [run_id, body, key, 1, 3_600_000, "continue", 0, "", "", packed, "0 1 - 0 default/task_a", "", 0 if packed else 1, ""]
 
 
 async def test_a_run_appears_whole_in_an_empty_store(lab: Lab) -> None:
@@ -38,6 +38,21 @@ async def test_a_run_appears_whole_in_an_empty_store(lab: Lab) -> None:
         "idempotency:digest of k": {"value": "R1 body"},
         "lanes": {"default/task_a": "7 t"},
         "lane:default/task_a": {"R1 0 -": "7 t"},
+    }
+
+
+async def test_a_traced_run_keeps_its_trace_context_and_nothing_else_is_added(lab: Lab) -> None:
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01 vendor=1"
+    await lab.create(dag(a=""), trace=trace)
+    assert lab.shown() == {
+        "run:R1": run_row(1, ready=1, trace=trace),
+        "run:R1:graph": numbered("a part of the definition"),
+        "run:R1:events": numbered("t run_created", "t ready 0 - -"),
+        "run:R1:tasks": {"0": "ready 0 0 0 t - - - -"},
+        "runs": {"R1": "t"},
+        "audits": {"R1": "t"},
+        "lanes": {"default/task_a": "0 t"},
+        "lane:default/task_a": {"R1 0 -": "0 t"},
     }
 
 
