@@ -16,7 +16,7 @@ from engine.errors import ConfigError, IdempotencyConflict, RunAlreadyFinished, 
 from engine.ids import RANDOM_BYTES
 from engine.ids import run_id as new_run_id
 from engine.states import RunState
-from storage.connection import address_of, close, open_client, translated
+from storage.connection import close, open_client, topology_of, translated
 from storage.explaining import Explainer
 from storage.graphs import PART_BYTES, GraphCache, RunGraph, pack, parts_of
 from storage.heartbeats import HeartbeatConnection
@@ -25,6 +25,8 @@ from storage.partition import EDGES_PER_CALL, Partition
 from storage.repeat import until_answered
 from storage.scripts import all_scripts, call
 from storage.server import Inspection, agree_on_layout, inspect
+from storage.server_url import address_of
+from storage.topology import Route
 from storage.views import Cancelled, Created, NewRun, ServerInfo
 
 if TYPE_CHECKING:
@@ -56,6 +58,8 @@ class Store(Explainer):
     ) -> None:
         """`rig` is for tests: what stands between this store and its server."""
         self._url, self._namespace, self._rig = url, namespace, rig
+        self._topology = topology_of(url)
+        self._route = Route(self._topology) if self._topology else None
         self.retention_seconds, self._call_timeout_seconds = retention_seconds, call_timeout_seconds
         # Three pools, so that neither callers of the API nor reads that block can take the loops' connections.
         client, self._loops, self._inbox = (
@@ -74,13 +78,16 @@ class Store(Explainer):
         self._durability = "unknown"
 
     def _open(self, timeout_seconds: float, connections: int, reads: str) -> redis.asyncio.Redis:
-        wait_seconds, rig = self._call_timeout_seconds, self._rig
-        if rig is None:
-            return open_client(self._url, timeout_seconds=timeout_seconds, connections=connections, wait_seconds=wait_seconds)
+        rig = self._rig
         client = open_client(
-            self._url, timeout_seconds=timeout_seconds, connections=connections, wait_seconds=wait_seconds, name=rig.client_name
+            self._url,
+            timeout_seconds=timeout_seconds,
+            connections=connections,
+            wait_seconds=self._call_timeout_seconds,
+            name=rig.client_name if rig else "peerflow",
+            route=self._route,
         )
-        return rig.around(client, reads)
+        return rig.around(client, reads) if rig else client
 
     @classmethod
     async def open(cls, url: str, *, namespace: str = "pf", partitions: int = 1, retention_seconds: float = 7 * 86_400.0) -> Self:
@@ -113,6 +120,8 @@ class Store(Explainer):
         """Closes all connections."""
         for client in (self._client, self._loops, self._inbox):
             await close(client)
+        if self._topology is not None:
+            await asyncio.to_thread(self._topology.close)
 
     async def check(self) -> ServerInfo:
         """What the server is, how far away, and what it does with writes."""
@@ -121,7 +130,7 @@ class Store(Explainer):
     def heartbeat_connections(self, *, timeout_seconds: float) -> list[HeartbeatConnection]:
         """A connection for each partition, for the heartbeat thread."""
         return [
-            HeartbeatConnection(self._url, partition.keys, self.address, timeout_seconds=timeout_seconds, rig=self._rig)
+            HeartbeatConnection(self._url, partition.keys, self.address, timeout_seconds=timeout_seconds, route=self._route, rig=self._rig)
             for partition in self.partitions
         ]
 

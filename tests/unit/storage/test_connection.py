@@ -12,7 +12,8 @@ from redis import exceptions as redis_errors
 from redis._parsers.base import BaseParser
 
 from engine.errors import ConfigError, StorageCorrupt, StorageError, StorageRefused, StorageUnavailable
-from storage.connection import address_of, check_url, close, open_blocking_client, open_client, translated
+from storage.connection import check_url, close, open_blocking_client, open_client, translated
+from storage.server_url import address_of
 
 
 def as_redis_py_says(reply: str) -> Exception:
@@ -125,18 +126,23 @@ def test_what_is_not_the_servers_is_left_alone(error: BaseException) -> None:
         ("redis://:secret@h", "redis://h"),
         ("redis://user@[::1]:6379", "redis://[::1]:6379"),
         ("unix:///run/valkey.sock?db=1&password=secret", "unix:///run/valkey.sock"),
+        ("redis+sentinel://u:secret@a:1,[::1]:2/pf/0?sentinel_password=secret", "redis+sentinel://a:1,[::1]:2/pf/0"),
+        ("rediss+cluster://:sec:ret@a,b:2?ssl_password=secret", "rediss+cluster://a,b:2"),
     ],
 )
 def test_an_address_holds_no_password(url: str, address: str) -> None:
     assert address_of(url) == address
 
 
-@pytest.mark.parametrize("url", ["redis://h", "rediss://h", "unix:///s"])
+@pytest.mark.parametrize(
+    "url",
+    ["redis://h", "rediss://h", "unix:///s", "redis+sentinel://h/s", "rediss+sentinel://h/s", "redis+cluster://h", "rediss+cluster://h"],
+)
 def test_known_schemes_are_understood(url: str) -> None:
     check_url(url)
 
 
-@pytest.mark.parametrize("url", ["http://h", "localhost:6379", "", "redis+cluster://h", "valkey://h"])
+@pytest.mark.parametrize("url", ["http://h", "localhost:6379", "", "redis+sentinels://h", "valkey://h"])
 def test_an_unknown_scheme_is_refused_with_those_that_are_known(url: str) -> None:
     for opened in (
         lambda: open_blocking_client(url, timeout_seconds=1),
