@@ -70,6 +70,10 @@ class Heart(threading.Thread):
         self._stopping = False
         self.last_ok: float | None = None
         """When all partitions last answered, by `clock`; None before the first time."""
+        self.last_heard: float | None = None
+        """When some partition last answered: later than that where servers are several and not all of them answer."""
+        self.failing = False
+        """True while no partition answers; of one server, while any does not."""
         self._failing_since: float | None = None
         self._threads = ThreadPoolExecutor(len(connections), self.name) if apart else None
 
@@ -122,6 +126,9 @@ class Heart(threading.Thread):
             errors = list(self._threads.map(partial(self._try, describe=describe), numbers))
         error = next(filter(None, errors), "")
         if error:
+            self.failing = self._threads is None or all(errors)
+            if not self.failing:
+                self.last_heard = self._clock()
             self._failed(error)
             return False
         if describe:
@@ -171,6 +178,7 @@ class Heart(threading.Thread):
 
     def _succeeded(self) -> None:
         heard, self.last_ok = self.last_ok, self._clock()
+        self.last_heard, self.failing = self.last_ok, False
         if self._failing_since is not None:
             away = self.last_ok - self._failing_since
             # It may have been away since the last beat, unless this pod itself was held up for so long that this says nothing.
@@ -178,7 +186,3 @@ class Heart(threading.Thread):
             self._failing_since = None
             self._on_back(away + (silent if silent <= self._ttl_seconds else 0.0))
             self._publisher.publish(StorageBack(pod_id=self._who.pod_id, address=self._address, duration_seconds=away))
-
-    @property
-    def failing(self) -> bool:
-        return self._failing_since is not None

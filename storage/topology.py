@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Protocol
+from weakref import WeakSet
 
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
@@ -79,7 +80,7 @@ class Topology:
         self._known = _Known()
         self._looking = threading.Lock()
         self._looked_at = self._looked_for = float("-inf")
-        self._leavers: list[Leaver] = []
+        self._leavers: WeakSet[Leaver] = WeakSet()
         self._leaving = threading.Lock()
         self._closed = False
         self._error = ""
@@ -139,8 +140,7 @@ class Topology:
     def watch(self, leaver: Leaver) -> None:
         """Calls `leave_if_moved` in the thread that learns of another primary."""
         with self._leaving:
-            if leaver not in self._leavers:
-                self._leavers.append(leaver)
+            self._leavers.add(leaver)
 
     def close(self) -> None:
         """Asks nobody any more."""

@@ -13,6 +13,7 @@ from redis._parsers.base import BaseParser
 
 from engine.errors import ConfigError, StorageCorrupt, StorageError, StorageRefused, StorageUnavailable
 from storage.connection import check_url, close, open_blocking_client, open_client, translated
+from storage.routed import RoutedBlockingSSLConnection, RoutedSSLConnection
 from storage.server_url import address_of
 
 
@@ -159,6 +160,19 @@ async def test_no_client_sends_anything_twice_on_its_own() -> None:
         assert settings["retry"].get_retries() == 0
     assert client.connection_pool.connection_kwargs["socket_timeout"] == 2.0
     assert blocking.connection_pool.connection_kwargs["socket_timeout"] == 0.5
+    await close(client)
+
+
+@pytest.mark.parametrize("scheme", ["rediss+sentinel://:s3cret@a,b/main/3", "rediss+cluster://:s3cret@a,b"])
+async def test_connections_that_look_for_their_server_have_the_urls_options_and_are_made_once_too(scheme: str) -> None:
+    client = open_client(f"{scheme}?ssl_ca_certs=/ca.pem", timeout_seconds=2.0, connections=3, wait_seconds=1.0)
+    blocking = open_blocking_client(f"{scheme}?ssl_ca_certs=/ca.pem", timeout_seconds=0.5)
+    made, thread_s = cast("tuple[Any, Any]", (client.connection_pool.make_connection(), blocking.connection_pool.make_connection()))
+    assert (type(made), type(thread_s)) == (RoutedSSLConnection, RoutedBlockingSSLConnection)
+    assert [made.ssl_context.ca_certs, thread_s.ca_certs] == ["/ca.pem"] * 2
+    for each in (made, thread_s):
+        assert (each.password, each.db, each.protocol) == ("s3cret", 3 if "sentinel" in scheme else 0, 2)
+        assert each.retry.get_retries() == 0
     await close(client)
 
 
