@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 import redis
 import redis.asyncio
@@ -35,7 +34,7 @@ from engine.errors import ConfigError, StorageCorrupt, StorageRefused, StorageUn
 from storage.routed import RoutedBlockingConnection, RoutedBlockingSSLConnection, RoutedConnection, RoutedSSLConnection
 from storage.script_client import ScriptClient
 from storage.sentinels import Sentinels
-from storage.server_url import ServerUrl
+from storage.server_url import ServerUrl, scheme_of
 from storage.slots import Slots
 from storage.topology import Route, Topology
 
@@ -48,7 +47,7 @@ NOT_NOW = ("LOADING", "BUSY", "MASTERDOWN", "READONLY", "TRYAGAIN", "CLUSTERDOWN
 
 def check_url(url: str) -> None:
     """Raises ConfigError for a URL that no client here understands."""
-    scheme = urlsplit(url).scheme
+    scheme = scheme_of(url)
     if scheme not in SCHEMES:
         raise ConfigError(
             [

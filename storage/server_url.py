@@ -22,6 +22,7 @@ SENTINEL_PORT, SERVER_PORT = 26_379, 6_379
 _PLAIN = ("redis", "rediss", "unix")
 _SEVERAL = re.compile(r"(rediss?)\+(sentinel|cluster)://(?:([^/?#]*)@)?([^/?#@]*)(/[^?#]*)?(?:\?([^#]*))?")
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9_.-]+)(?::([0-9]{1,5}))?")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(?=:)")
 _SERVICE = re.compile(r"[A-Za-z0-9_.:-]+")
 
 
@@ -43,7 +44,7 @@ class ServerUrl:
     @classmethod
     def parse(cls, url: str) -> ServerUrl:
         """Raises ValueError for what is no URL of a server; the text does not quote it."""
-        if urlsplit(url).scheme in _PLAIN:
+        if scheme_of(url) in _PLAIN:
             parts = urlsplit(url)
             if not (parts.path.startswith("/") if parts.scheme == "unix" else parts.hostname and parts.port != 0):
                 raise ValueError("no host, port 0, or no path of a socket")
@@ -66,6 +67,12 @@ class ServerUrl:
         name, _, password = user.partition(":")
         logged_in = unquote(name) or None, unquote(password) or None
         return cls("cluster", _addresses(hosts, SERVER_PORT), "", f"redis://{login}host/0{rest}", tls, logged_in)
+
+
+def scheme_of(url: str) -> str:
+    """What stands before the first colon. `urlsplit` refuses some lists of hosts with an IPv6 address among them."""
+    found = _SCHEME.match(url)
+    return found[0].lower() if found else ""
 
 
 def address_of(url: str) -> str:
