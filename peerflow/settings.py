@@ -10,7 +10,6 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, cast
-from urllib.parse import urlsplit
 
 from pydantic import Field, PrivateAttr, SecretStr, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
@@ -24,6 +23,7 @@ from peerflow.settings_fields import Modules, Names, setting
 from peerflow.settings_source import option, read_environment, unknown_variables, variable
 from peerflow.settings_telemetry import TelemetrySettings
 from peerflow.settings_text import EffectiveSetting, Source, refusal, shown
+from storage.server_url import ServerUrl
 
 _DAY_SECONDS: Final = 86_400.0
 _MIB: Final = 1_048_576
@@ -70,7 +70,8 @@ class Settings(TelemetrySettings, AccessSettings):
     redis_url: SecretStr | None = setting(
         None,
         "Redis or Valkey that all pods share; without one, an embedded Valkey in the data directory",
-        "a URL such as redis://host:6379/0, rediss://user:password@host:6380/0 or unix:///path/to/socket",
+        "a URL such as redis://host:6379/0, rediss://user:password@host:6380/0, unix:///path/to/socket, "
+        "redis+sentinel://host:26379,host:26379/service/0 or redis+cluster://host:6379,host:6379",
     )
     namespace: str = setting(
         "pf",
@@ -186,10 +187,7 @@ class Settings(TelemetrySettings, AccessSettings):
     @classmethod
     def _check_redis_url(cls, url: SecretStr | None) -> SecretStr | None:
         if url is not None:
-            parts = urlsplit(url.get_secret_value())
-            reachable = parts.path.startswith("/") if parts.scheme == "unix" else bool(parts.hostname) and parts.port != 0
-            if parts.scheme not in {"redis", "rediss", "unix"} or not reachable:
-                raise ValueError("not a URL of a server")
+            ServerUrl.parse(url.get_secret_value())
         return url
 
     @model_validator(mode="after")

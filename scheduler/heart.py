@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 from engine.errors import StorageError
 from engine.events import HeartbeatLate, LoopFailed, Publisher, StorageBack, StorageLost
@@ -52,8 +54,10 @@ class Heart(threading.Thread):
         retry_seconds: float = RETRY_SECONDS,
         publisher: Publisher,
         observer: Observer,
+        apart: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`apart`: partitions are on several servers, and one that is away must not cost the leases in the others."""
         super().__init__(name="peerflow-heartbeat", daemon=True)
         self._connections, self._who, self._address = connections, who, address
         self._refs, self._describe, self._on_pulse, self._on_back = refs, describe, on_pulse, on_back
@@ -68,7 +72,12 @@ class Heart(threading.Thread):
         self._stopping = False
         self.last_ok: float | None = None
         """When all partitions last answered, by `clock`; None before the first time."""
+        self.last_heard: float | None = None
+        """When some partition last answered: later than that where servers are several and not all of them answer."""
+        self.failing = False
+        """True while no partition answers; of one server, while any does not."""
         self._failing_since: float | None = None
+        self._threads = ThreadPoolExecutor(len(connections), self.name) if apart else None
 
     def beat_now(self, *, describe: bool = False) -> None:
         """Asks for a beat at once; with `describe`, one that says what the pod is."""
@@ -93,6 +102,8 @@ class Heart(threading.Thread):
             if took > self._ttl_seconds / 2:
                 self._publisher.publish(HeartbeatLate(pod_id=self._who.pod_id, duration_seconds=took, lease_ttl_seconds=self._ttl_seconds))
             planned = self._pause(started, pause)
+        if self._threads is not None:
+            self._threads.shutdown(wait=False)
         for connection in self._connections:
             connection.disconnect()
 
@@ -113,33 +124,48 @@ class Heart(threading.Thread):
 
     def run_once(self) -> bool:
         """Beats once in each partition. Answers whether all of them took it."""
-        try:
-            for number in range(len(self._connections)):
-                self._beat(number)
-        except StorageError as error:
-            self._failed(str(error))
+        now = self._clock()
+        describe = now - self._described > DESCRIBE_TTLS * self._ttl_seconds
+        numbers = range(len(self._connections))
+        if self._threads is None:
+            # Made one by one, and none after one that fails: the same server would not answer the others either.
+            errors: Iterable[str] = (self._try(number, describe=describe) for number in numbers)
+        else:
+            errors = list(self._threads.map(partial(self._try, describe=describe), numbers))
+        error = next(filter(None, errors), "")
+        if error:
+            self.failing = self._threads is None or all(errors)
+            if not self.failing:
+                self.last_heard = self._clock()
+            self._failed(error)
             return False
-        except Exception as error:  # noqa: BLE001  # a heart that stops over a surprise would cost the pod everything it runs
-            self._publisher.publish(LoopFailed(pod_id=self._who.pod_id, loop="heartbeat", error=repr(error), traceback=""))
-            self._failed(repr(error))
-            return False
+        if describe:
+            self._described = now
         self._succeeded()
         return True
 
-    def _beat(self, number: int) -> None:
-        now = self._clock()
-        describe = now - self._described > DESCRIBE_TTLS * self._ttl_seconds
-        said = self._describe() if describe else Description("", "")
+    def _try(self, number: int, *, describe: bool) -> str:
+        """Beats in one partition. Answers what went wrong, or nothing."""
+        try:
+            self._beat(number, self._describe() if describe else Description("", ""))
+        except StorageError as error:
+            self._connections[number].disconnect()
+            return str(error)
+        except Exception as error:  # noqa: BLE001  # a heart that stops over a surprise would cost the pod everything it runs
+            self._connections[number].disconnect()
+            self._publisher.publish(LoopFailed(pod_id=self._who.pod_id, loop="heartbeat", error=repr(error), traceback=""))
+            return repr(error)
+        return ""
+
+    def _beat(self, number: int, said: Description) -> None:
         # Asked for before the list is taken: only claims well before this instant can be missing from the list.
-        before_ms = self._unheard_before_ms(number, now)
+        before_ms = self._unheard_before_ms(number, self._clock())
         pulse = self._connections[number].beat(
             self._who, self._refs(number), unheard_before_ms=before_ms, capabilities=said.capabilities, description=said.text
         )
         self._server_clocks[number] = (pulse.now_ms, self._clock())
         for identity, capabilities in said.others:
             self._connections[number].beat(identity, [], capabilities=capabilities)
-        if describe and number == len(self._connections) - 1:
-            self._described = now
         self._on_pulse(number, pulse)
 
     def _unheard_before_ms(self, number: int, now: float) -> int:
@@ -151,14 +177,16 @@ class Heart(threading.Thread):
         return 0 if clock is None else max(0, clock[0] + int((now - clock[1]) * 1000) - self._unheard_ms)
 
     def _failed(self, error: str) -> None:
-        for connection in self._connections:
-            connection.disconnect()
+        if self._threads is None:
+            for connection in self._connections:
+                connection.disconnect()
         if self._failing_since is None:
             self._failing_since = self._clock()
             self._publisher.publish(StorageLost(pod_id=self._who.pod_id, address=self._address, error=error))
 
     def _succeeded(self) -> None:
         heard, self.last_ok = self.last_ok, self._clock()
+        self.last_heard, self.failing = self.last_ok, False
         if self._failing_since is not None:
             away = self.last_ok - self._failing_since
             # It may have been away since the last beat, unless this pod itself was held up for so long that this says nothing.
@@ -166,7 +194,3 @@ class Heart(threading.Thread):
             self._failing_since = None
             self._on_back(away + (silent if silent <= self._ttl_seconds else 0.0))
             self._publisher.publish(StorageBack(pod_id=self._who.pod_id, address=self._address, duration_seconds=away))
-
-    @property
-    def failing(self) -> bool:
-        return self._failing_since is not None

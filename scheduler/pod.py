@@ -113,6 +113,7 @@ class Pod:
             retry_seconds=self._options.beat_retry_seconds,
             publisher=self._publisher,
             observer=self._observer,
+            apart=self._store.several_servers,
             clock=self._clock,
         )
 
@@ -280,13 +281,14 @@ class Pod:
 
     @property
     def storage_fails(self) -> bool:
-        """True while storage does not answer the heartbeat, or a claim loop."""
-        return self._heart.failing or any(claimer.failing for claimer in self._claimers)
+        """True while storage does not answer the heartbeat, or a claim loop; of several servers, while none of them does."""
+        some = all if self._store.several_servers else any
+        return self._heart.failing or some(claimer.failing for claimer in self._claimers)
 
     def readiness(self) -> Readiness:
         """Ready while the heartbeat arrives, the claim loop turns, and the pod is not leaving."""
-        last_ok = self._heart.last_ok
-        since_beat = None if last_ok is None else round(self._clock() - last_ok, 3)
+        heard = self._heart.last_heard
+        since_beat = None if heard is None else round(self._clock() - heard, 3)
         detail: dict[str, JsonValue] = {"pod_id": self.who.pod_id, "running": len(self._holdings), "seconds_since_heartbeat": since_beat}
         if self._draining:
             return Readiness(ready=False, reason="the pod is draining", detail=detail)

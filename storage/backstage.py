@@ -14,9 +14,10 @@ from typing import Any, cast
 
 import redis
 
-from storage.connection import address_of, open_blocking_client, translated
+from storage.connection import open_blocking_client, translated
 from storage.keys import Keys
 from storage.scripts import LUA, without_comments
+from storage.server_url import address_of
 
 TESTING = LUA / "testing"
 TIMEOUT_SECONDS = 10.0

@@ -10,8 +10,7 @@ import asyncio
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, cast
-from urllib.parse import urlsplit
+from typing import Any, Literal, cast
 
 import redis
 import redis.asyncio
@@ -33,9 +32,14 @@ from redis.exceptions import (
 from redis.retry import Retry
 
 from engine.errors import ConfigError, StorageCorrupt, StorageRefused, StorageUnavailable
+from storage.routed import RoutedBlockingConnection, RoutedBlockingSSLConnection, RoutedConnection, RoutedSSLConnection
 from storage.script_client import ScriptClient
+from storage.sentinels import Sentinels
+from storage.server_url import ServerUrl, scheme_of
+from storage.slots import Slots
+from storage.topology import Route, Topology
 
-SCHEMES = ("redis", "rediss", "unix")
+SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")
 REFUSED = ("OOM", "MISCONF", "NOREPLICAS", "NOPERM", "NOAUTH", "WRONGPASS")
 """The server answered and did nothing; it will say the same until an operator acts."""
 NOT_NOW = ("LOADING", "BUSY", "MASTERDOWN", "READONLY", "TRYAGAIN", "CLUSTERDOWN", "UNBLOCKED", "MOVED", "ASK")
@@ -44,27 +48,37 @@ NOT_NOW = ("LOADING", "BUSY", "MASTERDOWN", "READONLY", "TRYAGAIN", "CLUSTERDOWN
 
 def check_url(url: str) -> None:
     """Raises ConfigError for a URL that no client here understands."""
-    scheme = urlsplit(url).scheme
+    scheme = scheme_of(url)
     if scheme not in SCHEMES:
-        raise ConfigError([f"redis_url: scheme {scheme!r} is not supported; use redis://, rediss:// (TLS) or unix://"])
+        raise ConfigError(
+            [
+                f"redis_url: scheme {scheme!r} is not supported; use redis://, rediss:// (TLS), unix://, redis+sentinel:// or redis+cluster://"
+            ]
+        )
 
 
-def address_of(url: str) -> str:
-    """The URL without user name and password, for messages."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    host = f"[{host}]" if ":" in host else host
-    return f"{parts.scheme}://{host}{f':{parts.port}' if parts.port else ''}{parts.path}"
+def topology_of(url: str) -> Topology | None:
+    """Who knows the primary, where the URL does not name it. Raises ConfigError for a URL that is not understood."""
+    check_url(url)
+    try:
+        parts = ServerUrl.parse(url)
+    except ValueError as error:
+        raise ConfigError([f"redis_url: {error}"]) from None
+    if parts.kind == "server":
+        return None
+    return Topology(Sentinels(parts) if parts.kind == "sentinel" else Slots(parts))
 
 
-def open_client(url: str, *, timeout_seconds: float, connections: int, wait_seconds: float, name: str = "peerflow") -> redis.asyncio.Redis:
-    """An asyncio client; `timeout_seconds` bounds each wait for the server.
+def open_client(
+    url: str, *, timeout_seconds: float, connections: int, wait_seconds: float, name: str = "peerflow", route: Route | None = None
+) -> redis.asyncio.Redis:
+    """An asyncio client; `timeout_seconds` bounds each wait for the server. `route` leads to it where the URL does not name it.
 
     A caller that finds all `connections` in use waits up to `wait_seconds` for one: a burst of requests queues here, instead of failing.
     """
-    check_url(url)
+    node_url, routed = _way(url, route, "loop")
     pool = redis.asyncio.BlockingConnectionPool.from_url(  # pyright: ignore[reportUnknownMemberType]
-        url,
+        node_url,
         timeout=wait_seconds,
         decode_responses=True,
         protocol=2,
@@ -73,22 +87,37 @@ def open_client(url: str, *, timeout_seconds: float, connections: int, wait_seco
         retry=AsyncRetry(NoBackoff(), 0),
         max_connections=connections,
         client_name=name,
+        **routed,
     )
     return ScriptClient(pool, connections=connections, timeout_seconds=timeout_seconds, wait_seconds=wait_seconds)
 
 
-def open_blocking_client(url: str, *, timeout_seconds: float, name: str = "peerflow-heartbeat") -> redis.Redis:
+def open_blocking_client(url: str, *, timeout_seconds: float, name: str = "peerflow-heartbeat", route: Route | None = None) -> redis.Redis:
     """A blocking client for one thread, on a connection of its own that its first call opens."""
-    check_url(url)
+    node_url, routed = _way(url, route, "thread")
     return redis.Redis.from_url(  # pyright: ignore[reportUnknownMemberType]
-        url,
+        node_url,
         decode_responses=True,
         protocol=2,
         socket_timeout=timeout_seconds,
         socket_connect_timeout=timeout_seconds,
         retry=Retry(NoBackoff(), 0),
         client_name=name,
+        **routed,
     )
+
+
+def _way(url: str, route: Route | None, where: Literal["loop", "thread"]) -> tuple[str, dict[str, Any]]:
+    """The URL of a single server, and the kind of connection that finds it where the caller's URL does not name it."""
+    if route is None:
+        topology = topology_of(url)
+        if topology is None:
+            return url, {}
+        route = Route(topology)
+    parts = ServerUrl.parse(url)
+    if where == "loop":
+        return parts.node_url, {"connection_class": RoutedSSLConnection if parts.tls else RoutedConnection, "route": route}
+    return parts.node_url, {"connection_class": RoutedBlockingSSLConnection if parts.tls else RoutedBlockingConnection, "route": route}
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from storage.scripts import call_blocking, observe_calls
 
 if TYPE_CHECKING:
     from storage.gate import Rig
+    from storage.topology import Route
 
 REFS_PER_CALL = 250
 
@@ -40,11 +41,15 @@ class Pulse:
 class HeartbeatConnection:
     """Keeps a pod's leases in one partition. Not thread-safe: it belongs to the heartbeat thread."""
 
-    def __init__(self, url: str, keys: Keys, address: str, *, timeout_seconds: float, rig: Rig | None = None) -> None:
+    def __init__(
+        self, url: str, keys: Keys, address: str, *, timeout_seconds: float, route: Route | None = None, rig: Rig | None = None
+    ) -> None:
+        """`route` leads to the server where the URL does not name it."""
         if rig is None:
-            self._client: redis.Redis = open_blocking_client(url, timeout_seconds=timeout_seconds)
+            self._client: redis.Redis = open_blocking_client(url, timeout_seconds=timeout_seconds, route=route)
         else:
-            self._client = rig.around_blocking(open_blocking_client(url, timeout_seconds=timeout_seconds, name=rig.client_name))
+            client = open_blocking_client(url, timeout_seconds=timeout_seconds, name=rig.client_name, route=route)
+            self._client = rig.around_blocking(client)
         self._keys, self._address = keys, address
 
     def observe_calls(self, on_call: OnCall) -> None:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -31,8 +31,8 @@ class Inspection:
     """What its operator should know."""
 
 
-async def inspect(client: redis.asyncio.Redis, address: str) -> Inspection:
-    """Reads version, persistence, eviction policy, latency and clock of the server."""
+async def inspect(client: redis.asyncio.Redis, address: str, *, cluster: bool = False) -> Inspection:
+    """Reads version, persistence, eviction policy, latency and clock of the server. `cluster`: it is asked for as one of a cluster."""
     with translated(address):
         facts = cast("Mapping[str, Any]", await client.info("everything"))
         started = time.time()
@@ -56,12 +56,30 @@ async def inspect(client: redis.asyncio.Redis, address: str) -> Inspection:
             f"the server at {address} has maxmemory-policy {policy}, which may evict leases and runs; set it to noeviction "
             "(CONFIG SET maxmemory-policy noeviction, and in the server's configuration file)"
         )
+    if facts.get("cluster_enabled") and not cluster:
+        errors.append(
+            f"the server at {address} is one of a cluster and has only a part of the keys; use redis+cluster://, or rediss+cluster://"
+        )
     warnings: list[str] = []
     if info.persistence == "memory":
         warnings.append(f"the server at {address} keeps nothing on disk: a restart loses every run; set appendonly yes")
     elif info.persistence == "snapshot":
         warnings.append(f"the server at {address} writes snapshots only: a crash loses what came after the last one; set appendonly yes")
     return Inspection(info, errors, warnings)
+
+
+def weakest(found: Sequence[Inspection]) -> Inspection:
+    """All servers of a cluster as one: of each fact the worst, all errors and warnings. `found` is not empty."""
+    infos = [inspection.info for inspection in found]
+    info = ServerInfo(
+        flavour=infos[0].flavour,
+        version=min((info.version for info in infos), key=_numbers),
+        persistence=max((info.persistence for info in infos), key=_risk),
+        maxmemory_policy=max((info.maxmemory_policy for info in infos), key=_harm),
+        latency_ms=max(info.latency_ms for info in infos),
+        clock_offset_ms=max((info.clock_offset_ms for info in infos), key=abs),
+    )
+    return Inspection(info, [text for each in found for text in each.errors], [text for each in found for text in each.warnings])
 
 
 async def agree_on_layout(client: redis.asyncio.Redis, address: str, namespace: str, partitions: int) -> None:
@@ -100,6 +118,20 @@ def _persistence(facts: Mapping[str, Any], configured: Mapping[str, str]) -> str
     # Without a look at `save`: a server that has written a snapshot will write more.
     saves = configured["save"] if "save" in configured else facts.get("rdb_saves")
     return "snapshot" if saves else "memory"
+
+
+def _risk(persistence: str) -> int:
+    """How much of a server with such persistence may be lost, by rank."""
+    ranks = ("aof-always", "aof-everysec", "aof-unknown", "aof-no", "snapshot", "memory")
+    return ranks.index(persistence) if persistence in ranks else len(ranks)
+
+
+def _harm(policy: str) -> int:
+    return {"noeviction": 0, "unknown": 1}.get(policy, 2)
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(part) for part in version.split(".") if part.isdigit()]
 
 
 def _major(version: str) -> int:

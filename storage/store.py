@@ -7,8 +7,8 @@ import json
 import os
 import time
 import zlib
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Self
+from collections.abc import AsyncGenerator, Sequence
+from typing import TYPE_CHECKING, Self, cast
 
 import redis.asyncio
 
@@ -17,16 +17,19 @@ from engine.ids import RANDOM_BYTES
 from engine.ids import run_id as new_run_id
 from engine.observer import OnCall
 from engine.states import RunState
-from storage.connection import Connections, address_of, close, connections_of, open_client, translated
+from storage.connection import Connections, close, connections_of, open_client, topology_of, translated
 from storage.explaining import Explainer
 from storage.graphs import PART_BYTES, GraphCache, RunGraph, pack, parts_of
 from storage.heartbeats import HeartbeatConnection
-from storage.keys import Keys, idempotency_digest
+from storage.keys import Keys, idempotency_digest, layout_key
 from storage.partition import EDGES_PER_CALL, Partition
 from storage.ready_queue import QueueDepths, read_depths
 from storage.repeat import until_answered
 from storage.scripts import all_scripts, call, observe_calls
-from storage.server import Inspection, agree_on_layout, inspect
+from storage.server import Inspection, agree_on_layout, inspect, weakest
+from storage.server_url import address_of, shown_address
+from storage.spread_client import SpreadClient, slot_of
+from storage.topology import Route
 from storage.views import Cancelled, Created, NewRun, ServerInfo
 
 if TYPE_CHECKING:
@@ -58,14 +61,17 @@ class Store(Explainer):
     ) -> None:
         """`rig` is for tests: what stands between this store and its server."""
         self._url, self._namespace, self._rig = url, namespace, rig
+        self._topology = topology_of(url)
+        self.several_servers = self._topology is not None and not self._topology.source.checks_role
+        """Whether partitions are on several servers, of which some can be away while others are not: those of a cluster."""
         self.retention_seconds, self._call_timeout_seconds = retention_seconds, call_timeout_seconds
         # Three pools, so that neither callers of the API nor reads that block can take the loops' connections.
         client, self._loops, self._inbox = (
-            self._open(seconds, connections, reads)
-            for seconds, connections, reads in (
-                (call_timeout_seconds, API_CONNECTIONS, "read"),
-                (call_timeout_seconds, 16 * partitions, "graphs"),
-                (INBOX_SECONDS + 5.0, 2 * partitions, "inbox"),
+            self._open(seconds, connections, at_once, reads)
+            for seconds, connections, at_once, reads in (
+                (call_timeout_seconds, API_CONNECTIONS, 16, "read"),
+                (call_timeout_seconds, 16 * partitions, 16, "graphs"),
+                (INBOX_SECONDS + 5.0, 2 * partitions, 2, "inbox"),
             )
         )
         address = address_of(url)
@@ -76,14 +82,25 @@ class Store(Explainer):
         self._durability = "unknown"
         self._on_call: OnCall | None = None
 
-    def _open(self, timeout_seconds: float, connections: int, reads: str) -> redis.asyncio.Redis:
-        wait_seconds, rig = self._call_timeout_seconds, self._rig
-        if rig is None:
-            return open_client(self._url, timeout_seconds=timeout_seconds, connections=connections, wait_seconds=wait_seconds)
-        client = open_client(
-            self._url, timeout_seconds=timeout_seconds, connections=connections, wait_seconds=wait_seconds, name=rig.client_name
-        )
-        return rig.around(client, reads)
+    def _open(self, timeout_seconds: float, connections: int, at_once: int, reads: str) -> redis.asyncio.Redis:
+        """A client for all partitions: with so many connections, or in a cluster with `at_once` for each of them."""
+        rig, topology = self._rig, self._topology
+
+        def opened(route: Route | None, connections: int) -> redis.asyncio.Redis:
+            return open_client(
+                self._url,
+                timeout_seconds=timeout_seconds,
+                connections=connections,
+                wait_seconds=self._call_timeout_seconds,
+                name=rig.client_name if rig else "peerflow",
+                route=route,
+            )
+
+        if topology is not None and self.several_servers:
+            client = cast("redis.asyncio.Redis", SpreadClient(topology, lambda route: opened(route, at_once)))
+        else:
+            client = opened(topology and Route(topology), connections)
+        return rig.around(client, reads) if rig else client
 
     @classmethod
     async def open(cls, url: str, *, namespace: str = "pf", partitions: int = 1, retention_seconds: float = 7 * 86_400.0) -> Self:
@@ -98,14 +115,38 @@ class Store(Explainer):
 
     async def prepare(self) -> Inspection:
         """Checks the server, agrees on the layout and loads the scripts; may be called again after a failure."""
-        inspection = await inspect(self._client, self.address)
+        inspection = await self._inspect()
         if inspection.errors:
             raise ConfigError(inspection.errors)
         await self.agree_on_layout()
-        with translated(self.address):
-            for _, script in all_scripts():
-                await self._client.script_load(script)
+        async for _, client in self._servers():
+            with translated(self.address):
+                for _, script in all_scripts():
+                    await client.script_load(script)
         self._durability = inspection.info.persistence
+        return inspection
+
+    async def _servers(self) -> AsyncGenerator[tuple[str, redis.asyncio.Redis]]:
+        """Address and client of each server that holds a part of the data; a cluster's are closed when the next one is asked for."""
+        if self._topology is None or not self.several_servers:
+            yield self.address, self._client
+            return
+        with translated(self.address):
+            await asyncio.to_thread(self._topology.find, slot_of(layout_key(self._namespace)))
+        for server, slot in self._topology.servers():
+            client = open_client(
+                self._url, timeout_seconds=self._call_timeout_seconds, connections=1, wait_seconds=1.0, route=Route(self._topology, slot)
+            )
+            try:
+                yield shown_address(server), self._rig.around(client, "read") if self._rig else client
+            finally:
+                await close(client)
+
+    async def _inspect(self) -> Inspection:
+        found = [await inspect(client, address, cluster=self.several_servers) async for address, client in self._servers()]
+        inspection = weakest(found)
+        if self.several_servers and len(self.partitions) == 1:
+            inspection.warnings.append("PEERFLOW_PARTITIONS is 1: everything is on one server of the cluster; use about 4 × its primaries")
         return inspection
 
     async def agree_on_layout(self) -> None:
@@ -116,10 +157,12 @@ class Store(Explainer):
         """Closes all connections."""
         for client in (self._client, self._loops, self._inbox):
             await close(client)
+        if self._topology is not None:
+            await asyncio.to_thread(self._topology.close)
 
     async def check(self) -> ServerInfo:
         """What the server is, how far away, and what it does with writes."""
-        return (await inspect(self._client, self.address)).info
+        return (await self._inspect()).info
 
     def observe(self, on_call: OnCall) -> None:
         """`on_call` hears of each script call from now on, in the thread that makes it; those of the heartbeat too."""
@@ -139,7 +182,14 @@ class Store(Explainer):
     def heartbeat_connections(self, *, timeout_seconds: float) -> list[HeartbeatConnection]:
         """A connection for each partition, for the heartbeat thread."""
         connections = [
-            HeartbeatConnection(self._url, partition.keys, self.address, timeout_seconds=timeout_seconds, rig=self._rig)
+            HeartbeatConnection(
+                self._url,
+                partition.keys,
+                self.address,
+                timeout_seconds=timeout_seconds,
+                route=self._topology and Route(self._topology, slot_of(partition.keys.prefix)),
+                rig=self._rig,
+            )
             for partition in self.partitions
         ]
         if self._on_call is not None:

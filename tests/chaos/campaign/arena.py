@@ -74,6 +74,9 @@ class Arena:
         for place in self.places:
             wait_until(lambda: place.pod_id and place.pod.is_ready(), f"{place.pod.url} is ready", 60)  # noqa: B023  (used at once)
 
+    def pod_urls(self) -> list[str]:
+        return [place.pod.url for place in self.places]
+
     def get(self, path: str, /, **params: str) -> Any:
         """GET from a pod that answers."""
         return self.places[0].pod.get(path, **params)

@@ -6,14 +6,27 @@ import json
 import random
 import threading
 import time
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import httpx
 
-from tests.chaos.campaign.arena import Arena
+from peerflow.testing.history import History
 from tests.support.pods import TERMINAL
 
 GIVE_UP_SECONDS = 60.0
+
+
+class Scene(Protocol):
+    """Where clients find pods, and note what they hear."""
+
+    history: History
+
+    def pod_urls(self) -> Sequence[str]: ...
+
+    def get(self, path: str, /, **params: str) -> Any:
+        """GET from a pod that answers."""
+        ...
 
 
 def workflow(source: random.Random) -> dict[str, Any]:
@@ -55,7 +68,7 @@ def workflow(source: random.Random) -> dict[str, Any]:
 class Client(threading.Thread):
     """Posts until it is told to stop; each post is repeated with its key until somebody has answered."""
 
-    def __init__(self, arena: Arena, seed: int, pause_seconds: float) -> None:
+    def __init__(self, arena: Scene, seed: int, pause_seconds: float) -> None:
         super().__init__(name=f"client-{seed}")
         self._arena, self._random, self._pause, self._seed = arena, random.Random(seed), pause_seconds, seed
         self._over = threading.Event()
@@ -123,10 +136,10 @@ class Client(threading.Thread):
             self._arena.history.unknown(operation, status=answer.status_code)
 
     def _url(self) -> str:
-        return self._random.choice(self._arena.places).pod.url
+        return self._random.choice(self._arena.pod_urls())
 
 
-def all_runs(arena: Arena) -> list[str]:
+def all_runs(arena: Scene) -> list[str]:
     """Every run that there is, also one whose post nobody has heard an answer to."""
     found: list[str] = []
     page = arena.get("/runs", limit="1000")
@@ -137,7 +150,7 @@ def all_runs(arena: Arena) -> list[str]:
         page = arena.get("/runs", limit="1000", cursor=str(page["next_cursor"]))
 
 
-def wait_until_all_ended(arena: Arena, run_ids: list[str], within_seconds: float) -> list[str]:
+def wait_until_all_ended(arena: Scene, run_ids: list[str], within_seconds: float) -> list[str]:
     """The runs that have not ended by then."""
     deadline, left = time.monotonic() + within_seconds, list(run_ids)
     while left and time.monotonic() < deadline:

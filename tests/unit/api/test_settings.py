@@ -116,7 +116,10 @@ def test_a_wrong_value_is_refused_with_variable_value_and_remedy(
 
 def test_a_wrong_option_is_named_as_it_was_typed() -> None:
     assert refused(port=-1, redis_url="http://x") == [
-        "--redis-url (http://x) must be a URL such as redis://host:6379/0, rediss://user:password@host:6380/0 or unix:///path/to/socket",
+        (
+            "--redis-url (http://x) must be a URL such as redis://host:6379/0, rediss://user:password@host:6380/0, "
+            "unix:///path/to/socket, redis+sentinel://host:26379,host:26379/service/0 or redis+cluster://host:6379,host:6379"
+        ),
         "--port (-1) must be a port from 0 to 65535",
     ]
 
@@ -178,14 +181,33 @@ def test_the_client_s_and_the_test_suite_s_variables_are_let_pass(monkeypatch: p
 
 @pytest.mark.parametrize(
     "url",
-    ["redis://localhost", "rediss://me:secret@host:6380/1", "unix:///tmp/valkey.sock?db=1", "redis://[::1]:6379/0"],
+    [
+        "redis://localhost",
+        "rediss://me:secret@host:6380/1",
+        "unix:///tmp/valkey.sock?db=1",
+        "redis://[::1]:6379/0",
+        "redis+sentinel://me:secret@a:1,b/mymaster",
+        "rediss+cluster://:secret@a:1,[::1]:2",
+    ],
 )
 def test_a_url_of_a_server_is_taken(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("PEERFLOW_REDIS_URL", url)
     assert Settings.load().redis_url == SecretStr(url)
 
 
-@pytest.mark.parametrize("url", ["localhost:6379", "redis://", "unix://relative.sock", "http://host", "redis://host:port", "redis://[::1"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "localhost:6379",
+        "redis://",
+        "unix://relative.sock",
+        "http://host",
+        "redis://host:port",
+        "redis://[::1",
+        "redis+sentinel://host",
+        "redis+cluster://host/1",
+    ],
+)
 def test_what_is_no_url_of_a_server_is_refused(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("PEERFLOW_REDIS_URL", url)
     assert len(refused()) == 1
@@ -209,6 +231,8 @@ def test_the_password_of_redis_is_shown_nowhere(monkeypatch: pytest.MonkeyPatch)
         ("redis://host/0?password=hunter2&db=1", "redis://host/0?password=***&db=1"),
         ("rediss://host?ssl_keyfile_password=hunter2", "rediss://host?ssl_keyfile_password=***"),
         ("unix:///run/valkey.sock", "unix:///run/valkey.sock"),
+        ("redis+sentinel://:hunter2@a:1,b:2/pf/0?sentinel_password=hunter2", "redis+sentinel://:***@a:1,b:2/pf/0?sentinel_password=***"),
+        ("rediss+cluster://app:hunter2@a:1,b:2", "rediss+cluster://app:***@a:1,b:2"),
         ("redis://:hunter2/x@host", "***"),
         ("redis://:hunter2?x@host", "***"),
         ("redis://:hunter2#x@host", "***"),

@@ -12,7 +12,9 @@ from redis import exceptions as redis_errors
 from redis._parsers.base import BaseParser
 
 from engine.errors import ConfigError, StorageCorrupt, StorageError, StorageRefused, StorageUnavailable
-from storage.connection import address_of, check_url, close, open_blocking_client, open_client, translated
+from storage.connection import check_url, close, open_blocking_client, open_client, translated
+from storage.routed import RoutedBlockingSSLConnection, RoutedSSLConnection
+from storage.server_url import address_of
 
 
 def as_redis_py_says(reply: str) -> Exception:
@@ -125,18 +127,23 @@ def test_what_is_not_the_servers_is_left_alone(error: BaseException) -> None:
         ("redis://:secret@h", "redis://h"),
         ("redis://user@[::1]:6379", "redis://[::1]:6379"),
         ("unix:///run/valkey.sock?db=1&password=secret", "unix:///run/valkey.sock"),
+        ("redis+sentinel://u:secret@a:1,[::1]:2/pf/0?sentinel_password=secret", "redis+sentinel://a:1,[::1]:2/pf/0"),
+        ("rediss+cluster://:sec:ret@a,b:2?ssl_password=secret", "rediss+cluster://a,b:2"),
     ],
 )
 def test_an_address_holds_no_password(url: str, address: str) -> None:
     assert address_of(url) == address
 
 
-@pytest.mark.parametrize("url", ["redis://h", "rediss://h", "unix:///s"])
+@pytest.mark.parametrize(
+    "url",
+    ["redis://h", "rediss://h", "unix:///s", "redis+sentinel://h/s", "rediss+sentinel://h/s", "redis+cluster://h", "rediss+cluster://h"],
+)
 def test_known_schemes_are_understood(url: str) -> None:
     check_url(url)
 
 
-@pytest.mark.parametrize("url", ["http://h", "localhost:6379", "", "redis+cluster://h", "valkey://h"])
+@pytest.mark.parametrize("url", ["http://h", "localhost:6379", "", "redis+sentinels://h", "valkey://h"])
 def test_an_unknown_scheme_is_refused_with_those_that_are_known(url: str) -> None:
     for opened in (
         lambda: open_blocking_client(url, timeout_seconds=1),
@@ -153,6 +160,19 @@ async def test_no_client_sends_anything_twice_on_its_own() -> None:
         assert settings["retry"].get_retries() == 0
     assert client.connection_pool.connection_kwargs["socket_timeout"] == 2.0
     assert blocking.connection_pool.connection_kwargs["socket_timeout"] == 0.5
+    await close(client)
+
+
+@pytest.mark.parametrize("scheme", ["rediss+sentinel://:s3cret@a,b/main/3", "rediss+cluster://:s3cret@a,b"])
+async def test_connections_that_look_for_their_server_have_the_urls_options_and_are_made_once_too(scheme: str) -> None:
+    client = open_client(f"{scheme}?ssl_ca_certs=/ca.pem", timeout_seconds=2.0, connections=3, wait_seconds=1.0)
+    blocking = open_blocking_client(f"{scheme}?ssl_ca_certs=/ca.pem", timeout_seconds=0.5)
+    made, thread_s = cast("tuple[Any, Any]", (client.connection_pool.make_connection(), blocking.connection_pool.make_connection()))
+    assert (type(made), type(thread_s)) == (RoutedSSLConnection, RoutedBlockingSSLConnection)
+    assert [made.ssl_context.ca_certs, thread_s.ca_certs] == ["/ca.pem"] * 2
+    for each in (made, thread_s):
+        assert (each.password, each.db, each.protocol) == ("s3cret", 3 if "sentinel" in scheme else 0, 2)
+        assert each.retry.get_retries() == 0
     await close(client)
 
 

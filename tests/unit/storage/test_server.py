@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from redis.exceptions import NoPermissionError
 
-from storage.server import Inspection, inspect
+from storage.server import Inspection, inspect, weakest
 
 GOOD: dict[str, Any] = {"redis_version": "8.2.1", "aof_enabled": 1, "maxmemory_policy": "noeviction"}
 
@@ -93,3 +93,20 @@ async def test_a_server_that_is_old_and_evicts_is_refused_for_both() -> None:
 
 async def test_the_clocks_difference_is_told_in_ms() -> None:
     assert (await inspected({})).info.clock_offset_ms < -1_000_000
+
+
+async def test_of_several_servers_the_worst_of_each_fact_is_told_with_all_that_is_wrong() -> None:
+    good = await inspected({"appendfsync": "always", "save": ""})
+    bad = await inspected({"appendfsync": "everysec", "save": ""}, redis_version="6.2.14", maxmemory_policy="allkeys-lru")
+    worst = await inspected({"appendfsync": "", "save": ""}, redis_version="10.0.0", aof_enabled=0)
+    found = weakest([good, bad, worst])
+    assert (found.info.version, found.info.persistence, found.info.maxmemory_policy) == ("6.2.14", "memory", "allkeys-lru")
+    assert (found.errors, found.warnings) == (bad.errors, worst.warnings)
+    assert len(bad.errors) == 2
+    assert weakest([good]).info == good.info
+
+
+async def test_a_node_of_a_cluster_is_refused_where_it_is_taken_for_the_only_server() -> None:
+    client: Any = Server(GOOD | {"cluster_enabled": 1}, None)
+    assert "use redis+cluster://" in (await inspect(client, "redis://h")).errors[0]
+    assert (await inspect(client, "redis://h", cluster=True)).errors == []
