@@ -20,14 +20,17 @@ from engine.events import PodStarted, Publisher, StorageBack, StorageLost
 from peerflow import __version__, logging
 from peerflow.api import create_app
 from peerflow.http_server import Server
+from peerflow.log_writer import LogWriter
 from peerflow.settings import Settings
 from scheduler.builtin import register_builtins
 from scheduler.identity import PodOptions
 from scheduler.pod import Pod
 from scheduler.registry import Registry
+from scheduler.task_output import TaskFields, captured
 from storage.embedded import EmbeddedValkey
 from storage.repeat import until_answered
 from storage.store import Store
+from storage.task_logs import LogCaps
 
 if sys.platform == "win32":
     from asyncio import new_event_loop
@@ -48,11 +51,17 @@ CONNECTIONS = 5000
 
 def serve(settings: Settings) -> int:
     """Runs a pod until it is told to stop, and answers its exit status: 0; 2 where its settings cannot work, 1 where its data cannot."""
-    writer = logging.configure(settings.log_level, settings.log_format)
+    writer = logging.configure(settings.log_level, settings.log_format, task_level=settings.task_log_number)
+    writer.addFilter(TaskFields())
     out = sys.stdout
     if isinstance(out, TextIOWrapper):
         # Line by line, into a pipe or a file too: what tasks print is seen when it happens, and not lost with a kill.
         out.reconfigure(line_buffering=True)
+    with captured(settings.task_log_number):
+        return _serve_here(settings, writer)
+
+
+def _serve_here(settings: Settings, writer: LogWriter) -> int:
     tune_garbage_collector()
     embedded: EmbeddedValkey | None = None
     try:
@@ -124,6 +133,7 @@ class Service:
         self._settings, self._registry, self._publisher, self._embedded = settings, registry, publisher, embedded
         self._store = Store(url, namespace=settings.namespace, partitions=settings.partitions, retention_seconds=settings.retention_seconds)
         self._pod: Pod | None = None
+        self._app: FastAPI | None = None
         self._told_to_stop = asyncio.Event()
         self._away_since: float | None = None
         self._not_yet = f"no answer from {self._store.address} yet"
@@ -134,7 +144,7 @@ class Service:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._told_to_stop.set)
-        app = create_app(
+        app = self._app = create_app(
             self._store,
             settings=self._settings,
             readiness=self._readiness,
@@ -170,6 +180,8 @@ class Service:
         if self._pod is not None and self._problem is None:
             await self._pod.drain(self._settings.grace_seconds)
             await self._pod.hand_back()
+        if self._app is not None:
+            self._app.state.api.followers.close()
         server.should_exit = True
 
     @asynccontextmanager
@@ -209,6 +221,7 @@ class Service:
             processes=settings.processes,
             result_bytes=settings.limit_result_bytes,
             version=__version__,
+            log_caps=LogCaps(settings.task_log_lines, settings.task_log_bytes, settings.task_log_run_bytes),
             verbose=settings.log_level == "debug",
         )
         pod = Pod(self._store, self._registry, self._publisher, options)

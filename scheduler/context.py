@@ -13,6 +13,8 @@ from scheduler.effects import Effect, EffectKeeper, EffectMemory
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
+    from scheduler.task_lines import LineSink
+
 LOGGER = logging.getLogger("peerflow.task")
 
 
@@ -35,7 +37,9 @@ class TaskContext:
     `scheduler.context.current()`. A user's unit test makes one with the facts that the test needs.
     """
 
-    __slots__ = ("_cancelled", "_effects", "_on_heartbeat", "attempt", "claim_id", "fencing_token", "pod_id", "run_id", "task_id")
+    __slots__ = (
+        "_cancelled", "_effects", "_on_heartbeat", "attempt", "claim_id", "fencing_token", "index", "lines", "pod_id", "run_id", "task_id",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -48,6 +52,8 @@ class TaskContext:
         claim_id: str = "",
         on_heartbeat: Callable[[JsonValue], None] = _ignore,
         effects: EffectKeeper | None = None,
+        index: int = 0,
+        lines: LineSink | None = None,
     ) -> None:
         """Without `effects`, `once()` remembers in this object alone: one `EffectMemory` for several contexts plays several attempts."""
         self.run_id = run_id
@@ -59,6 +65,10 @@ class TaskContext:
         self.pod_id = pod_id
         self.claim_id = claim_id
         """32 hex digits that name this attempt's claim: unlike its number, never used twice."""
+        self.index = index
+        """Place of the task in the run's graph."""
+        self.lines = lines
+        """Who keeps what the attempt's code prints and logs."""
         self._on_heartbeat = on_heartbeat
         self._effects = effects
         self._cancelled = False
@@ -91,7 +101,7 @@ class TaskContext:
 
     @property
     def log(self) -> TaskLogger:
-        """Logger `peerflow.task` whose records carry `run_id`, `task` and `attempt`."""
+        """Logger `peerflow.task` whose records carry `run_id`, `task` and `attempt`; they are in the attempt's log too."""
         return TaskLogger(LOGGER, {"run_id": self.run_id, "task": self.task_id, "attempt": self.attempt})
 
     @property

@@ -18,6 +18,7 @@ from scheduler.effects import EffectKeeper
 from scheduler.lanes import Lane, Run
 from scheduler.processes import ProcessLane
 from scheduler.registry import Registry, TaskFunction
+from scheduler.task_lines import LineSink
 from scheduler.threads import ThreadLane
 
 OnDone = Callable[[Attempt, Outcome], None]
@@ -40,17 +41,19 @@ class Executor:
         threads: int = 100,
         processes: int = 1,
         effects: EffectKeeper | None = None,
+        lines: LineSink | None = None,
     ) -> None:
         """Needs a running loop. `on_done` is called in its thread, never from within `start` or `stop`.
 
         `threads` and `processes` bound how many blocking functions and process functions run at once; more wait here, their timeouts
         not counting yet. `threads` is best as great as the number of attempts that the pod claims. Without `effects`, each attempt
-        remembers its effects by itself.
+        remembers its effects by itself. `lines` keeps what their code prints and logs, where `task_output.captured` listens.
         """
         self._registry = registry
         self._pod_id = pod_id
         self._on_done = on_done
         self._effects = effects
+        self._lines = lines
         self._loop = asyncio.get_running_loop()
         self._runs: dict[str, Run] = {}
         self._attempts: dict[str, Attempt] = {}
@@ -58,7 +61,7 @@ class Executor:
         self._lanes: dict[str, Lane] = {
             "async": AsyncLane(self._report, result_bytes=result_bytes),
             "thread": ThreadLane(self._report, result_bytes=result_bytes, threads=threads),
-            "process": ProcessLane(self._report, registry, result_bytes=result_bytes, processes=processes),
+            "process": ProcessLane(self._report, registry, result_bytes=result_bytes, processes=processes, lines=lines),
         }
         self.running: Mapping[str, Attempt] = MappingProxyType(self._attempts)
         """Claim id → attempt. A live view; another thread takes `list(executor.running)`, which is one step."""
@@ -78,6 +81,8 @@ class Executor:
             claim_id=claim_id,
             on_heartbeat=attempt.beat,
             effects=self._effects,
+            index=attempt.index,
+            lines=self._lines,
         )
         self._runs[claim_id] = run = Run(attempt, function, context)
         self._attempts[claim_id] = attempt

@@ -9,10 +9,11 @@ from importlib.metadata import PackageNotFoundError, version
 from fastapi import APIRouter, Depends, FastAPI
 
 from engine.events import Publisher
-from peerflow.api import cluster, control, describe, docs_page, explain, health, refusals, run_parts, runs, submit
+from peerflow.api import cluster, control, describe, docs_page, explain, health, logs, refusals, run_parts, runs, submit
 from peerflow.api.body import Bodies
 from peerflow.api.callers import Authenticate, Scope, anybody, needs
 from peerflow.api.context import ApiContext, Readiness
+from peerflow.api.followers import Followers
 from peerflow.api.outermost import Outermost
 from peerflow.settings import Settings
 from storage.store import Store
@@ -24,6 +25,7 @@ ROUTES: tuple[tuple[APIRouter, Scope | None], ...] = (
     (runs.router, Scope.READ),
     (run_parts.router, Scope.READ),
     (explain.router, Scope.READ),
+    (logs.router, Scope.READ),
     (control.router, Scope.CONTROL),
     (cluster.router, Scope.READ),
     (health.router, None),
@@ -74,6 +76,7 @@ def create_app(
         function_names=function_names,
         publisher=publisher,
         bodies=Bodies(max(settings.limit_body_bytes, settings.limit_other_body_bytes)),
+        followers=Followers(store),
         authenticate=authenticate,
     )
     for router, scope in ROUTES:
