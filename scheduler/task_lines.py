@@ -6,7 +6,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -47,13 +46,13 @@ class LineSink(Protocol):
         ...
 
 
-@dataclass(slots=True)
 class _Open:
     """A line that has not ended."""
 
-    at: float
-    parts: list[str] = field(default_factory=list[str])
-    size: int = 0
+    __slots__ = ("at", "text")
+
+    def __init__(self, at: float, text: str) -> None:
+        self.at, self.text = at, text
 
 
 class LineBuffer:
@@ -63,6 +62,7 @@ class LineBuffer:
     """
 
     def __init__(self, lines: int, size: int) -> None:
+        """Up to this many lines, and about as many characters."""
         self._most_lines, self._most_size = lines, size
         self._lock = threading.RLock()
         self._lines: deque[Line] = deque()
@@ -79,14 +79,20 @@ class LineBuffer:
         self._most_size = size
 
     def write(self, stream: str, text: str) -> None:
-        now = time.monotonic()
         with self._lock:
-            *whole, rest = text.split("\n")
-            for part in whole:
-                self._extend(stream, part, now)
+            # As print() writes: a text without a line feed, then the line feed.
+            if text == "\n" and stream in self._open:
                 self._close(stream)
-            if rest:
-                self._extend(stream, rest, now)
+            elif "\n" not in text:
+                if text:
+                    self._extend(stream, text)
+            else:
+                *whole, rest = text.split("\n")
+                for part in whole:
+                    self._extend(stream, part)
+                    self._close(stream)
+                if rest:
+                    self._extend(stream, rest)
 
     def add(self, line: Line) -> None:
         with self._lock:
@@ -116,25 +122,27 @@ class LineBuffer:
         with self._lock:
             self._dropped += count
 
-    def _extend(self, stream: str, text: str, now: float) -> None:
+    def _extend(self, stream: str, text: str) -> None:
         line = self._open.get(stream)
         if line is None:
-            line = self._open[stream] = _Open(now)
-        if text and line.size <= LINE_BYTES:
-            line.parts.append(text[: LINE_BYTES + 1])
-            line.size += len(line.parts[-1])
+            self._open[stream] = _Open(time.monotonic(), text[: LINE_BYTES + 1])
+        elif len(line.text) <= LINE_BYTES:
+            line.text += text[: LINE_BYTES + 1]
 
     def _close(self, stream: str) -> None:
         line = self._open.pop(stream)
-        self._keep(Line(line.at, stream, "".join(line.parts).removesuffix("\r")))
+        self._keep(Line(line.at, stream, line.text.removesuffix("\r")))
 
     def _keep(self, line: Line) -> None:
-        if 4 * len(line.text) > LINE_BYTES:
+        length = len(line.text)
+        if 4 * length > LINE_BYTES:
             line = line._replace(text=cut(line.text))
-        self._lines.append(line)
-        self._size += _cost(line)
-        while len(self._lines) > self._most_lines or (self._size > self._most_size and len(self._lines) > 1):
-            self._size -= _cost(self._lines.popleft())
+            length = len(line.text)
+        lines = self._lines
+        lines.append(line)
+        self._size += LINE_COST + length
+        while len(lines) > self._most_lines or (self._size > self._most_size and len(lines) > 1):
+            self._size -= LINE_COST + len(lines.popleft().text)
             self._dropped += 1
 
 

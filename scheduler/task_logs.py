@@ -64,7 +64,8 @@ class TaskLogs:
 
     def write(self, context: TaskContext, stream: str, text: str) -> None:
         with self._lock:
-            self._book(context).buffer.write(stream, text)
+            book = self._books.get(context.claim_id) or self._book(context)
+            book.buffer.write(stream, text)
 
     def log(self, context: TaskContext, text: str, level: str, logger: str) -> None:
         self.receive(context, [Line(time.monotonic(), "log", text, level, logger)], 0)

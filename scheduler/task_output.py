@@ -27,13 +27,13 @@ class TaskStream:
     """Stands before a stream of the process: writes reach it as ever, and those of a task its attempt's log as well."""
 
     def __init__(self, stream: TextIO, name: str) -> None:
-        self._stream, self._name = stream, name
+        self._stream, self._name, self._write = stream, name, stream.write
 
     def write(self, text: str) -> int:
         context = CURRENT.get()
         if context is not None and context.lines is not None and isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             context.lines.write(context, self._name, text)
-        return self._stream.write(text)
+        return self._write(text)
 
     def writelines(self, lines: Any) -> None:
         for line in lines:

@@ -44,9 +44,7 @@ After = Annotated[int, Query(ge=0, le=2**53, description="Sequence number of the
 AfterTask = Annotated[int, Query(ge=0, le=2**31, description="`next_after` of the page before.")]
 OneTask = Annotated[str | None, Query(max_length=400, description="Only the task with this id.")]
 Unended = Annotated[bool, Query(description="Only tasks that have not ended.")]
-AfterLine = Annotated[
-    str | None, Query(max_length=40, description="`next_after` or `last` of a page, or the id of a line: what comes behind it.")
-]
+AfterLine = Annotated[str | None, Query(max_length=40, description="`next_after` or `last` of a page, or the id of a line.")]
 OneAttempt = Annotated[int | None, Query(ge=1, le=2**31, description="Only this attempt of the task; takes `task`.")]
 Follow = Annotated[bool, Query(description="Go on with what comes, as Server-Sent Events, until the run has ended.")]
 LastEventId = Annotated[str | None, Header(alias="Last-Event-ID", description="Where a broken-off answer goes on; stands for `after`.")]
