@@ -31,7 +31,7 @@ if all.bytes + growth > most_of_run then
   end
 end
 
-local words, batches, fields = {}, {}, {}
+local words, batches, fields, known = {}, {}, {}, false
 for i = 6, #ARGV, 6 do
   local name, lines, dropped, bytes = ARGV[i] .. ':' .. ARGV[i + 1], tonumber(ARGV[i + 3]), tonumber(ARGV[i + 4]), #ARGV[i + 5]
   local record = parse(redis.call('HGET', key .. ':tasks', ARGV[i]))
@@ -49,8 +49,10 @@ for i = 6, #ARGV, 6 do
       tally.following = tally.following + 1
     end
   end
+  known = known or word ~= 'STALE'
   words[#words + 1] = word
 end
+if not known then return {'OK', words} end
 
 local pieces = {}
 for place, batch in ipairs(batches) do
