@@ -74,6 +74,11 @@ class LineBuffer:
         """True while anything is in it, also a line that has not ended."""
         return bool(self._lines or self._open or self._dropped)
 
+    @property
+    def size(self) -> int:
+        """About what its lines take, in bytes."""
+        return self._size
+
     def allow(self, size: int) -> None:
         """From now on it keeps this much."""
         self._most_size = size

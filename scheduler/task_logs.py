@@ -62,6 +62,17 @@ class TaskLogs:
         self._hurry = asyncio.Event()
         self._told = False
 
+    @property
+    def waiting(self) -> int:
+        """Attempts whose lines are not all in storage."""
+        return len(self._books)
+
+    @property
+    def held_bytes(self) -> int:
+        """About what these lines take."""
+        with self._lock:
+            return sum(book.buffer.size for book in self._books.values())
+
     def write(self, context: TaskContext, stream: str, text: str) -> None:
         with self._lock:
             book = self._books.get(context.claim_id) or self._book(context)
