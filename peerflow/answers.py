@@ -131,6 +131,30 @@ class EventPage(Answer):
     next_after: int | None = None
 
 
+class LogLine(Answer):
+    """What an attempt has printed, or a record of `logging`; `id` is its place in the run's log."""
+
+    id: str
+    at: datetime
+    task: str
+    attempt: int
+    pod: str = ""
+    stream: str
+    level: str | None = None
+    logger: str | None = None
+    text: str
+
+
+class LogPage(Answer):
+    """Lines by time; `last` is where the page ends, `next_after` the same where there is more already."""
+
+    run_id: str
+    lines: list[LogLine]
+    dropped: int = 0
+    next_after: str | None = None
+    last: str
+
+
 class PodLoad(Answer):
     """A pod that can run a task, or that could."""
 

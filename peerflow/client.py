@@ -32,6 +32,8 @@ from peerflow.answers import (
     Explanation,
     Function,
     FunctionList,
+    LogLine,
+    LogPage,
     Plan,
     Pod,
     PodList,
@@ -177,6 +179,21 @@ class Client:
             if not page.events or page.next_after is None:
                 return
             after = page.next_after
+
+    def logs(self, run_id: str, *, task: str | None = None, attempt: int | None = None, after: str | None = None) -> Iterator[LogLine]:
+        """What tasks have printed and logged, to its present end; `after` is the id of a line, or the `last` of a page."""
+        while True:
+            page = self.log_page(run_id, task=task, attempt=attempt, after=after)
+            yield from page.lines
+            if page.next_after is None:
+                return
+            after = page.next_after
+
+    def log_page(
+        self, run_id: str, *, task: str | None = None, attempt: int | None = None, after: str | None = None, limit: int = PAGE
+    ) -> LogPage:
+        params = {"task": task, "attempt": attempt, "after": after, "limit": limit}
+        return self._get(f"/runs/{_part(run_id)}/logs", LogPage, params)
 
     def explain(
         self, run_id: str, *, task: str | None = None, unended: bool = False, after: int = 0, limit: int | None = None

@@ -21,7 +21,7 @@ from peerflow.log_format import JsonFormatter, TextFormatter
 from peerflow.log_writer import LogWriter
 
 LOGGER: Final = logging.getLogger("peerflow")
-DEBUG, INFO, WARNING, ERROR = logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR
+NOTSET, DEBUG, INFO, WARNING, ERROR = logging.NOTSET, logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR
 
 QUIET: Final = ("asyncio", "httpcore", "httpx", "uvicorn.access", "uvicorn.error")
 """Loggers that write a line for each request, poll or step of the start; below a warning they are heard only at level debug."""
@@ -92,10 +92,12 @@ def configure(
     *,
     stream: TextIO | None = None,
     one_of_several: bool = False,
+    task_level: int | None = None,
 ) -> LogWriter:
     """Sends all records of this process to the stream (stderr). The caller closes what it gets, last of all.
 
-    `one_of_several`: other pods write to the same stream, so that lines for people name their pod too.
+    `one_of_several`: other pods write to the same stream, so that lines for people name their pod too. `task_level` is the least level that
+    another handler takes from tasks: below `level`, such records are made and not written here.
 
     uvicorn is started with `log_config=None`, so that its records come here too.
     """
@@ -113,7 +115,12 @@ def configure(
             handler.close()
     root.addHandler(writer)
     chosen = logging.getLevelNamesMapping()[level.upper()]
-    root.setLevel(chosen)
+    writer.setLevel(chosen)
+    least = chosen if task_level is None else min(chosen, task_level)
+    root.setLevel(least)
+    # The pod's own events are for the writer alone: none is made that it would not write.
+    LOGGER.setLevel(chosen if least < chosen else NOTSET)
+    logging.getLogger("peerflow.task").setLevel(least if least < chosen else NOTSET)
     for name in QUIET:
         logging.getLogger(name).setLevel(chosen if chosen == DEBUG else max(chosen, WARNING))
     return writer

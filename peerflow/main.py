@@ -32,9 +32,11 @@ from scheduler.builtin import register_builtins
 from scheduler.identity import PodOptions
 from scheduler.pod import Pod
 from scheduler.registry import Registry
+from scheduler.task_output import TaskFields, captured
 from storage.embedded import EmbeddedValkey
 from storage.repeat import until_answered
 from storage.store import Store
+from storage.task_logs import LogCaps
 
 if TYPE_CHECKING:
     from peerflow.tracing.service import Tracing
@@ -60,11 +62,18 @@ def serve(settings: Settings, place: Place | None = None) -> int:
 
     With a place the pod is one of several that share a port; else it has a port of its own.
     """
-    writer = logging.configure(settings.log_level, settings.log_format, one_of_several=place is not None)
+    several = place is not None
+    writer = logging.configure(settings.log_level, settings.log_format, one_of_several=several, task_level=settings.task_log_number)
+    writer.addFilter(TaskFields())
     out = sys.stdout
     if isinstance(out, TextIOWrapper):
         # Line by line, into a pipe or a file too: what tasks print is seen when it happens, and not lost with a kill.
         out.reconfigure(line_buffering=True)
+    with captured(settings.task_log_number):
+        return _serve_here(settings, writer, place)
+
+
+def _serve_here(settings: Settings, writer: LogWriter, place: Place | None) -> int:
     tune_garbage_collector()
     embedded: EmbeddedValkey | None = None
     try:
@@ -163,6 +172,7 @@ class Service:
         self._metrics = count(settings, self._store, self._readiness, lambda: self._pod, log) if settings.metrics else None
         if self._metrics is not None:
             self._publisher = Publishers(publisher, self._metrics.tally)
+        self._app: FastAPI | None = None
         self._told_to_stop = asyncio.Event()
         self._away_since: float | None = None
         self._not_yet = f"no answer from {self._store.address} yet"
@@ -178,7 +188,7 @@ class Service:
             loop.add_signal_handler(number, self._told_to_stop.set)
         if self._place is not None:
             loop.add_signal_handler(signal.SIGHUP, self._leave_to_others)
-        app = create_app(
+        app = self._app = create_app(
             self._store,
             settings=self._settings,
             readiness=self._readiness,
@@ -229,6 +239,8 @@ class Service:
         if self._pod is not None and self._problem is None:
             await self._pod.drain(self._settings.grace_seconds)
             await self._pod.hand_back()
+        if self._app is not None:
+            self._app.state.api.followers.close()
         server.should_exit = True
 
     @asynccontextmanager
@@ -279,6 +291,7 @@ class Service:
             processes=settings.processes,
             result_bytes=settings.limit_result_bytes,
             version=__version__,
+            log_caps=LogCaps(settings.task_log_lines, settings.task_log_bytes, settings.task_log_run_bytes),
             verbose=settings.log_level == "debug",
         )
         observer = self._metrics.tally if self._metrics else None

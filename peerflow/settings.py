@@ -31,6 +31,7 @@ _NOT_ABOVE: Final = (
     ("limit_args_bytes", "limit_body_bytes"),
     ("limit_other_body_bytes", "limit_body_bytes"),
     ("limit_nesting", "limit_depth"),
+    ("task_log_bytes", "task_log_run_bytes"),
 )
 """Pairs of fields of which the first cannot be larger than the second."""
 

@@ -22,10 +22,12 @@ from typing import Any, NoReturn
 from engine.errors import TaskNotRegistered
 from engine.outcome import Outcome
 from scheduler.calls import call_blocking
+from scheduler.child_lines import PipedLines
 from scheduler.context import TaskContext
 from scheduler.effect_pipe import PipedEffects
 from scheduler.failures import failed_in_user_code
 from scheduler.registry import TaskFunction, default_registry
+from scheduler.task_output import captured
 from scheduler.tracing import enter_child
 from scheduler.wire import Unpacker, outcome_to_wire, pack
 
@@ -79,17 +81,29 @@ def main(requests_fd: int, replies_fd: int) -> NoReturn:
     replies = Replies(replies_fd)
     effects = PipedEffects(replies.send)
     threading.Thread(target=_read, args=(requests_fd, requests, effects), name="peerflow-pod-watcher", daemon=True).start()
-    _prepare(requests.get())
-    replies.send({"op": "ready"})
+    hello = requests.get()
+    _begin_output(hello["log_level"])
+    lines = None if hello["task_log_level"] is None else PipedLines(replies.send)
+    with captured(hello["task_log_level"]):
+        _prepare(hello)
+        replies.send({"op": "ready"})
+        _serve(requests, replies, effects, lines)
+
+
+def _serve(requests: SimpleQueue[dict[str, Any]], replies: Replies, effects: PipedEffects, lines: PipedLines | None) -> NoReturn:
     own_pid = os.getpid()
     while True:
         request = requests.get()
-        outcome = _run(request, replies, effects)
+        if lines is not None:
+            lines.begin(request["claim_id"])
+        outcome = _run(request, replies, effects, lines)
         if os.getpid() != own_pid:
             os._exit(0)  # the user's code forked and let the copy return: only one of them may answer
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(Exception):  # the user's code may have closed or replaced it
                 stream.flush()
+        if lines is not None:
+            lines.finish()
         replies.send({"op": "done", "claim_id": request["claim_id"], "outcome": outcome_to_wire(outcome)})
 
 
@@ -116,6 +130,13 @@ def _read(fd: int, requests: SimpleQueue[dict[str, Any]], effects: PipedEffects)
         os._exit(1)
 
 
+def _begin_output(log_level: int) -> None:
+    # Line by line: nothing that was printed is lost with a kill, and lines of several processes do not mix.
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    logging.basicConfig(stream=sys.stderr, level=log_level)
+
+
 def _prepare(hello: dict[str, Any]) -> None:
     """Makes this process like its pod: where modules are found, what the environment says; and imports the tasks' modules."""
     sys.path[:] = hello["path"]
@@ -124,25 +145,23 @@ def _prepare(hello: dict[str, Any]) -> None:
             os.environ.pop(name, None)
         else:
             os.environ[name] = value
-    # Line by line: nothing that was printed is lost with a kill, and lines of several processes do not mix.
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    logging.basicConfig(stream=sys.stderr, level=hello["log_level"])
     for module in hello["modules"]:
         with contextlib.suppress(BaseException):  # it is imported again, and its error reported, with the first attempt that needs it
             importlib.import_module(module)
 
 
-def _run(request: dict[str, Any], replies: Replies, effects: PipedEffects) -> Outcome:
+def _run(request: dict[str, Any], replies: Replies, effects: PipedEffects, lines: PipedLines | None) -> Outcome:
     claim_id = request["claim_id"]
     effects.result_bytes = request["result_bytes"]
+    beats = Beats(replies, claim_id, request["beat_seconds"])
     headers = request["context"].get("headers")
     context = TaskContext(
         **request["context"],
         claim_id=claim_id,
-        on_heartbeat=Beats(replies, claim_id, request["beat_seconds"]),
+        on_heartbeat=beats,
         effects=effects,
         on_enter=functools.partial(enter_child, headers) if headers else None,
+        lines=lines,
     )
     try:
         function = _find(**request["function"])

@@ -13,6 +13,8 @@ from scheduler.effects import Effect, EffectKeeper, EffectMemory
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
+    from scheduler.task_lines import LineSink
+
 LOGGER = logging.getLogger("peerflow.task")
 
 
@@ -44,6 +46,8 @@ class TaskContext:
         "claim_id",
         "fencing_token",
         "headers",
+        "index",
+        "lines",
         "pod_id",
         "run_id",
         "task_id",
@@ -62,6 +66,8 @@ class TaskContext:
         effects: EffectKeeper | None = None,
         headers: Mapping[str, str] | None = None,
         on_enter: Callable[[], object] | None = None,
+        index: int = 0,
+        lines: LineSink | None = None,
     ) -> None:
         """Without `effects`, `once()` remembers in this object alone: one `EffectMemory` for several contexts plays several attempts.
 
@@ -78,6 +84,10 @@ class TaskContext:
         """32 hex digits that name this attempt's claim: unlike its number, never used twice."""
         self.headers: Mapping[str, str] = headers or {}
         """HTTP headers that make a call to another service part of this attempt's trace (`traceparent`); empty without tracing."""
+        self.index = index
+        """Place of the task in the run's graph."""
+        self.lines = lines
+        """Who keeps what the attempt's code prints and logs."""
         self._on_heartbeat = on_heartbeat
         self._on_enter = on_enter
         self._effects = effects
@@ -116,7 +126,7 @@ class TaskContext:
 
     @property
     def log(self) -> TaskLogger:
-        """Logger `peerflow.task` whose records carry `run_id`, `task` and `attempt`."""
+        """Logger `peerflow.task` whose records carry `run_id`, `task` and `attempt`; they are in the attempt's log too."""
         return TaskLogger(LOGGER, {"run_id": self.run_id, "task": self.task_id, "attempt": self.attempt})
 
     @property

@@ -18,6 +18,7 @@ from scheduler.effects import EffectKeeper
 from scheduler.lanes import Lane, Run
 from scheduler.processes import ProcessLane
 from scheduler.registry import Registry, TaskFunction
+from scheduler.task_lines import LineSink
 from scheduler.threads import ThreadLane
 from scheduler.tracing import AttemptTracer
 
@@ -42,18 +43,20 @@ class Executor:
         processes: int = 1,
         effects: EffectKeeper | None = None,
         tracer: AttemptTracer | None = None,
+        lines: LineSink | None = None,
     ) -> None:
         """Needs a running loop. `on_done` is called in its thread, never from within `start` or `stop`.
 
         `threads` and `processes` bound how many blocking functions and process functions run at once; more wait here, their timeouts
         not counting yet. `threads` is best as great as the number of attempts that the pod claims. Without `effects`, each attempt
-        remembers its effects by itself.
+        remembers its effects by itself. `lines` keeps what their code prints and logs, where `task_output.captured` listens.
         """
         self._registry = registry
         self._pod_id = pod_id
         self._on_done = on_done
         self._effects = effects
         self._tracer = tracer
+        self._lines = lines
         self._loop = asyncio.get_running_loop()
         self._runs: dict[str, Run] = {}
         self._attempts: dict[str, Attempt] = {}
@@ -66,6 +69,7 @@ class Executor:
                 registry,
                 result_bytes=result_bytes,
                 processes=processes,
+                lines=lines,
                 first_modules=() if tracer is None else tracer.child_modules,
             ),
         }
@@ -90,6 +94,8 @@ class Executor:
             effects=self._effects,
             headers=entry.headers if entry is not None else None,
             on_enter=entry.enter if entry is not None else None,
+            index=attempt.index,
+            lines=self._lines,
         )
         self._runs[claim_id] = run = Run(attempt, function, context)
         self._attempts[claim_id] = attempt

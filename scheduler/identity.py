@@ -8,13 +8,14 @@ import re
 import socket
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
 from scheduler.heart import RETRY_SECONDS, Description
 from scheduler.registry import Registry
 from scheduler.timers import LOOK_SECONDS
 from storage.partition import Identity
+from storage.task_logs import LogCaps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +39,8 @@ class PodOptions:
     """Between two heartbeats that failed; less than a third of the TTL."""
     look_seconds: float = LOOK_SECONDS
     """How often a pod looks for timers of pods that died."""
+    log_caps: LogCaps = field(default_factory=LogCaps)
+    """How much is kept of what attempts print and log, where anything captures it."""
     verbose: bool = False
     """Publish an event for every claim and every success too, which costs a tenth of the speed or more."""
 

@@ -33,6 +33,7 @@ from scheduler.passing import Passer
 from scheduler.reaper import Reaper
 from scheduler.registry import Registry
 from scheduler.room import Room
+from scheduler.task_logs import TaskLogs
 from scheduler.timers import Timers
 from scheduler.tracing import AttemptTracer
 from scheduler.waits import WaitNoter
@@ -78,6 +79,7 @@ class Pod:
         self._beside: set[asyncio.Task[None]] = set()
         self._clock = clock
         self._effects = StoredEffects(self._holdings, store.partitions, result_bytes=options.result_bytes)
+        self._logs = TaskLogs(store.partition_for, self.who.pod_id, options.log_caps)
         self._executor = Executor(
             registry,
             self.who.pod_id,
@@ -87,6 +89,7 @@ class Pod:
             processes=options.processes,
             effects=self._effects,
             tracer=tracer,
+            lines=self._logs,
         )
         self._timers: list[Timers] = []
         self._passers: list[Passer] = []
@@ -190,7 +193,7 @@ class Pod:
     async def start(self) -> None:
         """Starts the loops and the heartbeat. Storage need not be there yet."""
         self._heart.start()
-        loops = (*self._claimers, *self._passers, *self._timers, *self._reapers, *self._auditors, *self._inboxes, *self._noters)
+        loops = (*self._claimers, *self._passers, *self._timers, *self._reapers, *self._auditors, *self._inboxes, *self._noters, self._logs)
         self._loops.start(loops)
 
     async def drain(self, grace_seconds: float) -> None:
@@ -214,6 +217,7 @@ class Pod:
         self._draining = True
         await self.hand_back()
         await self.abandon()
+        await self._logs.close()
         await self._sign_off()
         self._publisher.publish(PodStopped(pod_id=self.who.pod_id, released=self._released))
 
@@ -368,6 +372,7 @@ class Pod:
         task.add_done_callback(self._beside.discard)
 
     def _attempt_done(self, attempt: Attempt, outcome: Outcome) -> None:
+        self._logs.ended(attempt.claim_id)
         held = self._holdings.get(attempt.claim_id)
         if held is None:
             return

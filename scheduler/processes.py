@@ -11,10 +11,13 @@ from collections import deque
 from typing import Any
 
 from engine.errors import TaskError
+from scheduler.child_lines import lines_from_wire
 from scheduler.effect_pipe import answer_question
 from scheduler.failures import ProcessDied, failed
 from scheduler.lanes import Report, Run
 from scheduler.registry import Registry
+from scheduler.task_lines import LineSink
+from scheduler.task_output import capture_level
 from scheduler.wire import WireError, outcome_from_wire
 from scheduler.worker import Worker, search_path
 
@@ -30,9 +33,17 @@ class ProcessLane:
     together with a run that times out or is stopped. One whose end nobody asked for fails its run, and no other."""
 
     def __init__(
-        self, report: Report, registry: Registry, *, result_bytes: int, processes: int, first_modules: tuple[str, ...] = ()
+        self,
+        report: Report,
+        registry: Registry,
+        *,
+        result_bytes: int,
+        processes: int,
+        lines: LineSink | None = None,
+        first_modules: tuple[str, ...] = (),
     ) -> None:
         self._report = report
+        self._lines = lines
         self._registry = registry
         self._result_bytes = result_bytes
         self._limit = processes
@@ -90,6 +101,10 @@ class ProcessLane:
             return  # about a run that was dropped
         elif op == "beat":
             run.context.heartbeat(message.get("progress"))
+            return
+        elif op == "lines":
+            if self._lines is not None:
+                self._lines.receive(run.context, *lines_from_wire(message))
             return
         elif op == "done":
             outcome = outcome_from_wire(message.get("outcome"))
@@ -178,4 +193,5 @@ class ProcessLane:
             "environ": {"PYTHONPATH": os.environ.get("PYTHONPATH")},
             "modules": [*self._first_modules, *sorted({function.module for function in self._registry if function.kind == "process"})],
             "log_level": logging.getLogger().getEffectiveLevel(),
+            "task_log_level": None if self._lines is None else capture_level(),
         }

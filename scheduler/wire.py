@@ -1,10 +1,11 @@
 """What a pod and its child processes say to each other: JSON objects, each after its length in four bytes. Never pickle.
 
-pod → child    {"op": "hello", "path", "environ", "modules", "log_level"}       once, first
+pod → child    {"op": "hello", "path", "environ", "modules", "log_level", "task_log_level"}   once, first
                {"op": "run", "claim_id", "function", "args", "context", "result_bytes", "beat_seconds"}
 child → pod    {"op": "ready"}                                                 once, when it has imported the modules
                {"op": "beat", "claim_id", "progress"}
                {"op": "done", "claim_id", "outcome"}
+               {"op": "lines", …}                                              see `scheduler.child_lines`
 both           {"op": "effect", …}                                             see `scheduler.effect_pipe`
 """
 

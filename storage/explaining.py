@@ -22,8 +22,9 @@ from storage.capacity import find_reason
 from storage.connection import translated
 from storage.explained import Explained
 from storage.explanation import EVERYWHERE, Explaining
+from storage.log_reading import LogReader
 from storage.marks import Head, marks_of_events, marks_of_record
-from storage.reading import FIELDS, RunReader
+from storage.reading import FIELDS
 from storage.records import run_view
 from storage.scripts import Answer, call
 from storage.stuck import nothing_runs
@@ -41,7 +42,7 @@ LOGGED = 50
 """Earlier attempts of a task that are told, the last ones."""
 
 
-class Explainer(RunReader):
+class Explainer(LogReader):
     """The part of the Store that explains."""
 
     async def explain_task(self, run_id: str, task_id: str) -> Explained:

@@ -11,6 +11,8 @@ The scripts in lua/ build the same names from the prefix, and list them in their
 | `run:<id>:events` | list | one line an event; its place is its sequence number | with the run |
 | `run:<id>:attempts` | hash | `index:attempt` → an attempt that failed or was lost | with the run |
 | `run:<id>:effects` | hash | `index:name` → what is known of an effect, `index` → the names | with the run |
+| `run:<id>:log` | list | what attempts have printed and logged, several lines an entry | with the run; the oldest where it is too much |
+| `run:<id>:logged` | hash | `index:attempt` → how much of it is there, `index:attempt:number` → where, `*` → of all | with the run |
 | `run:<id>:graph` | list | the definition, compressed, in parts | with the run; 60 s when never finished |
 | `runs` | zset | run → created ms | entry: by the `forget` timer |
 | `idempotency:<digest>` | string | run and body digest | with the run |
@@ -59,6 +61,12 @@ class Keys:
 
     def effects(self, run_id: str) -> str:
         return f"{self.prefix}run:{run_id}:effects"
+
+    def log(self, run_id: str) -> str:
+        return f"{self.prefix}run:{run_id}:log"
+
+    def logged(self, run_id: str) -> str:
+        return f"{self.prefix}run:{run_id}:logged"
 
     def graph(self, run_id: str) -> str:
         return f"{self.prefix}run:{run_id}:graph"

@@ -22,6 +22,7 @@ from storage.connection import translated
 from storage.graphs import GraphCache, RunGraph, unpack
 from storage.keys import Keys
 from storage.scripts import Answer, Argument, call
+from storage.task_logs import Batch, LogCaps
 
 EDGES_PER_CALL = 250
 """Successors that one call decides at most; the rest follow by `pass_on`. Keeps a call at a few ms of Redis."""
@@ -200,6 +201,15 @@ class Partition(Audits):
     async def confirm_effect(self, op: str, ref: str, name: str, result_json: str) -> str:
         """Records that it happened, with its result. Answers `OK`, `STALE`, `TERMINAL`, or `CONFIRMED` where another operation did so."""
         return (await self._call("confirm_effect", op, ref, name, result_json))[0]
+
+    async def append_log(self, run_id: str, pod_id: str, batches: Sequence[Batch], caps: LogCaps) -> list[str]:
+        """Stores lines of attempts of a run, one batch an attempt. Answers a word for each: `OK`; `STALE` where storage knows no such
+        attempt, or `FULL` where the run has too many, and then the lines are gone. An empty list where there is no such run (any more)."""
+        args: list[Argument] = [run_id, pod_id, caps.lines, caps.size, caps.run_size]
+        for batch in batches:
+            args += batch.arguments()
+        answer = await self._call("append_log", *args)
+        return answer[1] if answer[0] == "OK" else []
 
     async def wait_inbox(self, pod_id: str, seconds: float) -> list[str]:
         """Waits for messages to this pod: `ready`, or `stop <run id>`. An empty list after `seconds` without any."""

@@ -38,6 +38,7 @@ NAMES = (
     "confirm_effect",
     "heads",
     "note_waits",
+    "append_log",
 )
 
 Argument = str | bytes | int

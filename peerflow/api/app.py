@@ -10,10 +10,11 @@ from fastapi import APIRouter, Depends, FastAPI
 from fastapi.routing import APIRoute
 
 from engine.events import Publisher
-from peerflow.api import cluster, control, describe, docs_page, explain, health, metrics, refusals, run_parts, runs, submit
+from peerflow.api import cluster, control, describe, docs_page, explain, health, logs, metrics, refusals, run_parts, runs, submit
 from peerflow.api.body import Bodies
 from peerflow.api.callers import Authenticate, Scope, anybody, needs
 from peerflow.api.context import ApiContext, BeginRunTrace, Readiness, Scrape
+from peerflow.api.followers import Followers
 from peerflow.api.measured import Measured, OnRequest
 from peerflow.api.outermost import Outermost
 from peerflow.settings import Settings
@@ -26,6 +27,7 @@ ROUTES: tuple[tuple[APIRouter, Scope | None], ...] = (
     (runs.router, Scope.READ),
     (run_parts.router, Scope.READ),
     (explain.router, Scope.READ),
+    (logs.router, Scope.READ),
     (control.router, Scope.CONTROL),
     (cluster.router, Scope.READ),
     (metrics.router, Scope.READ),
@@ -81,6 +83,7 @@ def create_app(
         function_names=function_names,
         publisher=publisher,
         bodies=Bodies(max(settings.limit_body_bytes, settings.limit_other_body_bytes)),
+        followers=Followers(store),
         authenticate=authenticate,
         scrape=scrape,
         begin_run_trace=begin_run_trace,

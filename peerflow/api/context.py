@@ -12,6 +12,7 @@ from pydantic import JsonValue
 from engine.events import Publisher
 from engine.limits import Limits
 from peerflow.api.body import Bodies
+from peerflow.api.followers import Followers
 from storage.store import Store
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class ApiContext:
     """Task functions that this pod has registered; those of other pods are asked for when a definition names more."""
     publisher: Publisher
     bodies: Bodies
+    followers: Followers
     authenticate: Callable[[Request], Awaitable[Caller]]
     scrape: Scrape | None
     """Answers `GET /metrics`; None where nothing is counted."""

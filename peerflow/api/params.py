@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Annotated, Final
 
-from fastapi import Path, Query, Request
+from fastapi import Header, Path, Query, Request
 from pydantic import AwareDatetime
 
 from engine.errors import Problem, RunNotFound
@@ -30,6 +30,8 @@ REMEDIES: Final[dict[str, str]] = {
     "label": "give key=value",
     "limit": f"give a number from 1 to {LARGEST_PAGE}",
     "unended": "give true or false",
+    "attempt": "give the number of an attempt, counted from 1",
+    "follow": "give true or false",
     "name": "give a name of 1 to 256 characters",
 }
 
@@ -42,6 +44,10 @@ After = Annotated[int, Query(ge=0, le=2**53, description="Sequence number of the
 AfterTask = Annotated[int, Query(ge=0, le=2**31, description="`next_after` of the page before.")]
 OneTask = Annotated[str | None, Query(max_length=400, description="Only the task with this id.")]
 Unended = Annotated[bool, Query(description="Only tasks that have not ended.")]
+AfterLine = Annotated[str | None, Query(max_length=40, description="`next_after` or `last` of a page, or the id of a line.")]
+OneAttempt = Annotated[int | None, Query(ge=1, le=2**31, description="Only this attempt of the task; takes `task`.")]
+Follow = Annotated[bool, Query(description="Go on with what comes, as Server-Sent Events, until the run has ended.")]
+LastEventId = Annotated[str | None, Header(alias="Last-Event-ID", description="Where a broken-off answer goes on; stands for `after`.")]
 Cursor = Annotated[str | None, Query(max_length=LONGEST_CURSOR, description="`next_cursor` of the page before.")]
 DryRun = Annotated[bool, Query(description="Only compile: nothing is stored, nothing starts.")]
 RunStatus = Annotated[RunState | None, Query(description="Only runs in this state.")]

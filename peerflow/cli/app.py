@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from engine.errors import PeerflowError
-from peerflow.cli import doctor, explain, keys, queries, serve, submit
+from peerflow.cli import doctor, explain, keys, logs, queries, serve, submit
 from peerflow.cli.errors import INTERRUPTED, SUCCESS, report
 from peerflow.cli.output import own_version, stderr
 
@@ -32,6 +32,7 @@ app.command()(submit.validate)
 app.command()(queries.runs)
 app.command()(queries.status)
 app.command()(queries.events)
+app.command()(logs.logs)
 app.command()(explain.explain)
 app.command()(queries.cancel)
 app.command()(queries.tasks)

@@ -11,7 +11,9 @@ from engine.graph import Graph
 from engine.states import RunState, TaskState
 from storage.explained import Explained, TaskExplanation
 from storage.graphs import RunGraph
+from storage.log_reading import LogLook, LogPage
 from storage.store import Store
+from storage.task_logs import LogLine, LogPlace, Piece
 from storage.views import AttemptView, Cancelled, Created, EffectView, EventView, FunctionView, NewRun, PodView, RunPage, RunView, TaskView
 
 RUN_ID = "01890a5d-ac96-774b-bcce-b302099a8057"
@@ -40,6 +42,9 @@ class CannedStore:
     next_cursor: str | None = None
     cancelled: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     calls: list[str] = field(default_factory=list[str])
+
+    pieces: list[Piece] = field(default_factory=list[Piece])
+    state_of_log: RunState = RunState.RUNNING
 
     def as_store(self) -> Store:
         return cast(Store, self)
@@ -102,6 +107,43 @@ class CannedStore:
         self._called("get_events")
         self._found(run_id)
         return [event for event in self.events if event.seq > after][:limit]
+
+    def say(self, index: int, attempt: int, at_ms: int, dropped: int, body: bytes) -> None:
+        """An attempt's lines arrive."""
+        self.pieces.append(Piece(len(self.pieces) + 1, at_ms, index, attempt, "pod-1", dropped, body.decode()))
+
+    def end_run(self, state: RunState) -> None:
+        """The log's readers see it so."""
+        self.state_of_log = state
+
+    async def get_log(self, run_id: str, *, task_id: str | None = None, attempt: int | None = None, after: LogPlace, limit: int) -> LogPage:
+        self._called("get_log")
+        graph = self._found(run_id)[1].graph
+        if task_id is not None and task_id not in graph.index_of:
+            raise TaskNotFound(run_id, task_id)
+        found = [
+            line
+            for piece in self.pieces
+            for line in self.lines_of(graph, piece)
+            if line.place > after and task_id in {None, line.task_id} and attempt in {None, line.attempt}
+        ]
+        page, more = found[:limit], len(found) > limit
+        last = page[-1].place if page else after
+        return LogPage(page, last, more, last.piece if more else len(self.pieces))
+
+    async def log_dropped(self, run_id: str, *, task_id: str | None = None, attempt: int | None = None) -> int:
+        self._called("log_dropped")
+        del run_id, task_id, attempt
+        return 0
+
+    async def look_at_log(self, run_id: str, after: int) -> LogLook:
+        self._called("look_at_log")
+        self._found(run_id)
+        pieces = self.pieces[after : after + 16]
+        return LogLook(self.state_of_log, pieces, after + len(pieces))
+
+    def lines_of(self, graph: Graph, piece: Piece) -> list[LogLine]:
+        return piece.lines(graph.tasks[piece.index].id)
 
     async def why_nothing_runs(self, run: RunView) -> str | None:
         return self.stuck if run.counts[TaskState.READY] and not run.counts[TaskState.RUNNING] else None

@@ -124,6 +124,8 @@ class Narrator:
             case _ if key.endswith(":events"):
                 base = created.get(key.split(":")[1], 0)
                 return {str(place): self._event(cast("bytes", line).decode(), base) for place, line in enumerate(value, 1)}
+            case _ if key.endswith(":log"):
+                return {str(place): self._piece(cast("bytes", piece).decode()) for place, piece in enumerate(value, 1)}
             case _ if key.startswith("waits:"):
                 return {str(place): self._note(cast("bytes", line).decode()) for place, line in enumerate(value, 1)}
             case _ if key.startswith("inbox:"):
@@ -173,6 +175,10 @@ class Narrator:
     def _event(self, line: str, base: int) -> str:
         offset, rest = line.split(" ", 1)
         return f"{self._offset(offset, base)} {rest}"
+
+    def _piece(self, piece: str) -> str:
+        came, _, rest = piece.partition(" ")
+        return f"{self.instant(int(came))} {rest}"
 
     def _note(self, line: str) -> str:
         code, *instants = line.split(" ")

@@ -94,14 +94,18 @@ local function close(run)
   if not run.ended then return end
   event(run, 'run_' .. run.state, nil, nil, nil, run.reason)
   ended_runs[#ended_runs + 1] = run.id .. ' ' .. run.state
-  local row = redis.call('HMGET', run.key, 'retention', 'idempotency')
-  run.retention, run.idempotency = tonumber(row[1]), row[2]
+  local row = redis.call('HMGET', run.key, 'retention', 'idempotency', 'logged')
+  run.retention, run.idempotency, run.logged = tonumber(row[1]), row[2], row[3]
 end
 
 local function write_end(run)
   local retention, idempotency = run.retention, run.idempotency
   for _, suffix in ipairs({'', ':tasks', ':edges', ':events', ':attempts', ':effects', ':graph'}) do
     redis.call('PEXPIRE', run.key .. suffix, retention)
+  end
+  if run.logged then
+    redis.call('PEXPIRE', run.key .. ':log', retention)
+    redis.call('PEXPIRE', run.key .. ':logged', retention)
   end
   if idempotency then redis.call('PEXPIRE', T .. 'idempotency:' .. idempotency, retention) end
   set_timer(now + retention, 'forget ' .. run.id)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from storage.partition import CLAIMS_PER_CALL, EDGES_PER_CALL, ENDED_PER_CALL, Claim, Ended
+from storage.task_logs import Batch, LogCaps, body_of, encode_line
 from tests.support.damage import auditor_of
 from tests.support.lab import Lab, dag, fan
 from tests.support.lab_pod import LabPod
@@ -213,3 +214,19 @@ async def test_results_of_the_largest_size_are_read_in_bounded_pages(lab: Lab, m
         await pod.commit(pod.end(claim, payload='"' + "x" * 262_000 + '"'))
     await auditor_of(lab, pod).look(run_id)
     check(meter, "restore")
+
+
+async def test_as_many_and_as_large_lines_as_a_call_may_bring(lab: Lab, meter: Meter) -> None:
+    pod = lab.pod("p1")
+    run_id = await lab.create(roots(64))
+    claims = await pod.claim(64)
+    caps = LogCaps(lines=600, run_size=600_000)
+    few, many = [b'[0,0,"x"]'], [b'[0,0,"y"]'] * 590
+    for number in range(20):
+        await lab.partition.append_log(run_id, "p1", [Batch(c.index, 1, f"s{number}", 1, 0, body_of(few)) for c in claims], caps)
+    for number in range(3):
+        await lab.partition.append_log(run_id, "p1", [Batch(c.index, 1, f"m{number}", 590, 0, body_of(many)) for c in claims], caps)
+    large = [encode_line(0, "stdout", "z" * 60_000, None, None)] * 2
+    for number in range(10):
+        await lab.partition.append_log(run_id, "p1", [Batch(c.index, 1, f"l{number}", 2, 0, body_of(large)) for c in claims[:4]], caps)
+    check(meter, "append_log")

@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 
 from engine.errors import RunNotFound
+from storage.task_logs import Batch, LogCaps
 from tests.support.lab import Lab, dag
 from tests.support.waiting import wait_until_async
 
@@ -24,11 +25,12 @@ async def eventful(lab: Lab, **fields: Any) -> str:
     run_id = await lab.create(dag(a="", b="", c="", d="", join="a b c") | fields, key="k")
     a, b, c = await pod.claim(3)
     assert await lab.partition.begin_effect(lab.op(), c.ref, "charge", again=True) == ("new", "")
+    assert await lab.partition.append_log(run_id, "p1", [Batch(c.index, c.attempt, "op", 0, 0, b"[]")], LogCaps()) == ["OK"]
     await pod.commit(pod.end(a), pod.end(b, "retry", delay_ms=60_000))
     return run_id
 
 
-ALL = {"", ":tasks", ":events", ":graph", ":edges", ":attempts", ":effects"}
+ALL = {"", ":tasks", ":events", ":graph", ":edges", ":attempts", ":effects", ":log", ":logged"}
 
 
 async def test_a_run_that_goes_on_keeps_all_its_keys(lab: Lab) -> None:

@@ -48,6 +48,7 @@ async def test_every_route_says_what_it_answers_and_how_it_refuses(pod: Pod) -> 
         "/runs/{run_id}/definition",
         "/runs/{run_id}/events",
         "/runs/{run_id}/explain",
+        "/runs/{run_id}/logs",
         "/runs/{run_id}/tasks",
         "/runs/{run_id}/tasks/{task_id}",
         "/tasks",

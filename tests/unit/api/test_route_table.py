@@ -49,6 +49,7 @@ TABLE: Final[dict[str, Row]] = {
     "GET /runs/{run_id}/definition": Row(Scope.READ),
     "GET /runs/{run_id}/events": Row(Scope.READ),
     "GET /runs/{run_id}/explain": Row(Scope.READ),
+    "GET /runs/{run_id}/logs": Row(Scope.READ),
     "GET /runs/{run_id}/tasks": Row(Scope.READ),
     "GET /runs/{run_id}/tasks/{task_id}": Row(Scope.READ),
     "GET /tasks": Row(Scope.READ),
