@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-header --no-annotate --quiet
 
-.PHONY: help setup run test lint format types imports check chaos bench sbom audit lock clean
+.PHONY: help setup run test lint format types imports check chaos bench manifests sbom audit lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -48,6 +48,9 @@ chaos: $(DEV)  ## break real pods at random for CHAOS_MINUTES (5), check every r
 
 bench: $(DEV)  ## measure, and print one table
 	$(BIN)/python -m benchmarks
+
+manifests: $(DEV)  ## write the parts of deploy/k8s that are made of other files
+	$(BIN)/python .ci/manifests.py
 
 sbom: $(SUPPLY)  ## write build/peerflow.cdx.json: what a pod is made of (CycloneDX)
 	$(SUPPLY)/bin/python .ci/sbom.py
