@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import subprocess
 from collections.abc import Callable, Generator
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 from tests.support.containers import IMAGE, build_image
 from tests.support.manifests.kubelet import Cluster
 from tests.support.manifests.objects import rendered
+from tests.support.manifests.walkthrough import make_certificates
 
 IMAGES = {"peerflow:0.1.0": IMAGE, "redis:8.8.2": "redis:8"}
 """What this machine has in place of what the manifests name."""
@@ -29,19 +29,8 @@ def built_image() -> str:
 
 @pytest.fixture
 def certificates(tmp_path: Path) -> dict[str, str]:
-    """A certificate for the name peerflow-redis, and the authority that it is of."""
-
-    def openssl(*words: str) -> None:
-        subprocess.run(["openssl", *words], cwd=tmp_path, capture_output=True, check=True, timeout=30)
-
-    names = "subjectAltName=DNS:peerflow-redis,DNS:localhost"
-    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
-    usage = ("-addext", "keyUsage=critical,keyCertSign,cRLSign")
-    openssl("req", "-x509", *key, *usage, "-days", "2", "-subj", "/CN=peerflow-ca", "-keyout", "ca.key", "-out", "ca.crt")
-    openssl("req", *key, "-subj", "/CN=peerflow-redis", "-addext", names, "-keyout", "tls.key", "-out", "tls.csr")
-    signed = ("-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "1", "-copy_extensions", "copy")
-    openssl("x509", "-req", "-in", "tls.csr", *signed, "-out", "tls.crt")
-    return {name: (tmp_path / name).read_text() for name in ("tls.crt", "tls.key", "ca.crt")}
+    """As the walk-through makes them."""
+    return make_certificates(tmp_path)
 
 
 @pytest.fixture

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import copy
+import shutil
+import subprocess
 from typing import Any
 
 import httpx
@@ -14,6 +16,7 @@ import pytest
 from tests.integration.deploy.conftest import PASSWORD, StartCluster
 from tests.support.manifests.kubelet import Cluster, RunningPod
 from tests.support.manifests.objects import Workload, by_name
+from tests.support.manifests.walkthrough import command_with
 from tests.support.pod_client import PodClient
 from tests.support.waiting import wait_until
 
@@ -127,3 +130,24 @@ def test_a_pod_writes_nowhere_but_to_tmp(start_cluster: StartCluster) -> None:
     log = pod.container.logs().decode()
     assert "10001 10001" in log
     assert "Read-only file system" in log
+
+
+def test_a_backup_made_as_documented_brings_the_runs_back(start_cluster: StartCluster) -> None:
+    cluster = start_cluster("base")
+    redis = start_redis(cluster)
+    assert ask(redis, "hset {pf:0}:run:x state succeeded") == "1"
+    backup = inside_pod("> backup.tar")
+    made = redis.container.exec_run(["sh", "-c", backup], demux=True)
+    assert made.exit_code == 0, made.output[1]
+    redis.container.kill()
+
+    claim = cluster.folder / "claim-data"
+    shutil.rmtree(claim / "appendonlydir")
+    restore = inside_pod("< backup.tar").replace("/data", str(claim))
+    subprocess.run(["sh", "-c", restore], input=made.output[0], check=True, timeout=30)
+    assert ask(start_redis(cluster), "hget {pf:0}:run:x state") == "succeeded"
+
+
+def inside_pod(word: str) -> str:
+    """What the documented command with this word runs in a pod."""
+    return command_with(word).partition("sh -c '")[2].partition("'")[0]

@@ -9,7 +9,7 @@ from tests.support.manifests.objects import Object, Objects, Workload, name_of, 
 
 SECRETS: Final[dict[str, set[str]]] = {
     "peerflow-redis": {"password", "url"},
-    "peerflow-api-keys": {"keys"},
+    "peerflow-api-keys": {"keys.json"},
     "peerflow-redis-tls": {"tls.crt", "tls.key", "ca.crt"},
     "peerflow-redis-ca": {"ca.crt"},
     "peerflow-api-tls": {"tls.crt", "tls.key"},
