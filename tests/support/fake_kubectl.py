@@ -44,7 +44,12 @@ def start() -> str:
         process = subprocess.Popen(
             [sys.executable, "-m", "peerflow.cli", "serve", "--port", str(port)],
             cwd=ROOT,
-            env={**os.environ, "PEERFLOW_DATA_DIR": str(STATE / "data"), "PEERFLOW_LEASE_TTL_SECONDS": "2"},
+            env={
+                **os.environ,
+                "PEERFLOW_DATA_DIR": str(STATE / "data"),
+                "PEERFLOW_LEASE_TTL_SECONDS": "2",
+                "PEERFLOW_TEST_HISTORY": str(STATE),
+            },
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
