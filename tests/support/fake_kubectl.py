@@ -44,7 +44,12 @@ def start() -> str:
         process = subprocess.Popen(
             [sys.executable, "-m", "peerflow.cli", "serve", "--port", str(port)],
             cwd=ROOT,
-            env={**os.environ, "PEERFLOW_DATA_DIR": str(STATE / "data"), "PEERFLOW_LEASE_TTL_SECONDS": "2"},
+            env={
+                **os.environ,
+                "PEERFLOW_DATA_DIR": str(STATE / "data"),
+                "PEERFLOW_LEASE_TTL_SECONDS": "2",
+                "PEERFLOW_TEST_HISTORY": str(STATE),
+            },
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -97,12 +102,12 @@ def look(words: list[str]) -> int | None:
             sys.stdout.write("a machine without a cluster\n")
         case ["get", "namespace", "peerflow", *_]:
             return 0 if pods() else 1
-        case ["get", "statefulset", "peerflow-redis", *_]:
-            return 1
         case ["get", "pods", "--selector", _, "--no-headers", *_]:
             for name, pod in pods().items():
                 if not has_ended(pod):
                     sys.stdout.write(f"{name}   {is_ready(pod)}   {'2026-01-01T00:00:00Z' if pod['leaves'] else '<none>'}\n")
+        case ["get", "statefulset", "peerflow-redis", *_] | ["rollout", "status", "statefulset/peerflow-redis", *_]:
+            pass
         case ["get", "events", *_] | ["get", "pods", "--output", "wide"] | ["logs", *_]:
             pass
         case _:
@@ -126,6 +131,9 @@ def change(words: list[str]) -> int:
         case ["delete", "pod", name, "--wait=false"]:
             end(name, signal.SIGTERM)
             start()
+        case ["delete", "pod", "peerflow-redis-0"]:
+            # A pod starts the server again, as a cluster does.
+            os.kill(int((STATE / "data" / "valkey" / "valkey.pid").read_text()), signal.SIGTERM)
         case ["exec", "--stdin", name, "--container", "peerflow", "--", "python", *arguments]:
             environment = {**os.environ, "PEERFLOW_PORT": str(pods()[name]["port"])}
             return subprocess.run([sys.executable, *arguments], env=environment, check=False).returncode

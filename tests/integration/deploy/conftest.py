@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import shutil
 from collections.abc import Callable, Generator
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,6 +14,7 @@ from tests.support.containers import IMAGE, build_image
 from tests.support.manifests.kubelet import Cluster
 from tests.support.manifests.objects import rendered
 from tests.support.manifests.walkthrough import make_certificates
+from tests.support.servers import IN_CI
 
 IMAGES = {"peerflow:0.1.0": IMAGE, "redis:8.8.2": "redis:8"}
 """What this machine has in place of what the manifests name."""
@@ -30,6 +32,8 @@ def built_image() -> str:
 @pytest.fixture
 def certificates(tmp_path: Path) -> dict[str, str]:
     """As the walk-through makes them."""
+    if shutil.which("openssl") is None:
+        (pytest.fail if IN_CI else pytest.skip)("openssl is not here")
     return make_certificates(tmp_path)
 
 

@@ -79,8 +79,8 @@ def fake(tmp_path: Path) -> Generator[Machine]:
     machine.close()
 
 
-def test_a_thousand_tasks_outlive_pods_that_are_deleted_and_a_rolling_restart(fake: Machine) -> None:
-    done = fake.run()
+def test_a_thousand_tasks_outlive_pods_that_are_deleted_redis_too_and_a_rolling_restart(fake: Machine) -> None:
+    done = fake.run("--redis")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "1000 tasks have succeeded, each once" in done.stdout
     assert "\nPASSED\n" in done.stdout
@@ -90,6 +90,7 @@ def test_a_thousand_tasks_outlive_pods_that_are_deleted_and_a_rolling_restart(fa
     deletions = [call for call in calls if call.startswith("delete pod")]
     assert deletions[0] == f"delete pod {posted} --grace-period=0 --force --wait=false"
     assert re.fullmatch(r"delete pod \S+ --wait=false", deletions[1])
+    assert deletions[2] == "delete pod peerflow-redis-0"
     assert calls.index("rollout restart deployment/peerflow") > calls.index(deletions[1])
     assert calls[-1].startswith("delete namespace peerflow")
     wait_until(lambda: not fake.processes(), "nothing is left", 60)

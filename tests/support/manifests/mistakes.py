@@ -84,7 +84,7 @@ REFERENCES: Final[list[Mistake]] = [
     ("NetworkPolicy/peerflow", "spec.podSelector.matchLabels", {"app": "x"}, "chooses no pod"),
     ("NetworkPolicy/peerflow", "spec.egress[0].to[0].podSelector.matchLabels", {"app": "x"}, "pods that do not exist"),
     ("NetworkPolicy/peerflow", "spec.egress[0].ports[0].port", 6380, "no port 6380"),
-    ("NetworkPolicy/peerflow-redis", "spec.ingress[0].ports[0].port", "http", "no port http"),
+    ("NetworkPolicy/peerflow-redis", "spec.ingress[0].ports[0].port", 8000, "no port 8000"),
     ("NetworkPolicy/peerflow", "spec.policyTypes", ["Ingress"], "not in policyTypes"),
     ("RoleBinding/peerflow-setup", "roleRef.name", "setup", "no Role setup"),
     ("RoleBinding/peerflow-setup", "subjects[0].namespace", "default", "no ServiceAccount default/peerflow-setup"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -42,3 +43,15 @@ def test_a_mistake_is_seen() -> None:
 
 def test_the_script_for_clusters_can_be_started() -> None:
     assert (objects.K8S / "e2e.sh").stat().st_mode & 0o111 == 0o111
+
+
+def test_the_script_for_clusters_speaks_of_what_the_manifests_bring() -> None:
+    text = (objects.K8S / "e2e.sh").read_text(encoding="utf-8")
+    rendered = objects.rendered("base")
+    names = {objects.name_of(item).lower() for item in rendered}
+    assert {f"{kind}/{name}" for kind, name in re.findall(r"\b(statefulset|deployment)/([a-z-]+)", text)} <= names
+    assert re.findall(r"^namespace=(\S+)$", text, re.MULTILINE) == [rendered[0]["metadata"]["name"]]
+    pods = objects.Workload(objects.by_name(rendered, "Deployment/peerflow"))
+    for selector in re.findall(r"--selector (\S+)", text):
+        assert dict(pair.split("=") for pair in selector.split(",")).items() <= pods.labels.items()
+    assert set(re.findall(r"--container (\S+)", text)) == {container["name"] for container in pods.containers()}
