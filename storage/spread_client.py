@@ -12,7 +12,7 @@ partitions and few others. What a store sends names its key first; a pipeline ov
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import redis.asyncio
@@ -30,6 +30,12 @@ def slot_of(key: str) -> int:
 def _tag_of(key: str) -> str:
     start = key.find("{")
     return key[start : key.find("}", start) + 1] or key
+
+
+def _key_of(args: Sequence[Any], options: Mapping[str, Any]) -> str:
+    """The key, or the first of the keys, that a command names first; empty where it has no argument at all."""
+    named: Any = args[0] if args else next(iter(options.values()), "")
+    return named if isinstance(named, str) else str(next(iter(named)))
 
 
 class SpreadClient:
@@ -53,18 +59,15 @@ class SpreadClient:
         return self._clients[tag]
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
-        """Any command whose first argument is its key."""
+        """Any command whose first argument is its key, or its keys of one tag."""
 
-        def command(key: str, *args: Any, **options: Any) -> Any:
-            return getattr(self.client_of(key), name)(key, *args, **options)
+        def command(*args: Any, **options: Any) -> Any:
+            return getattr(self.client_of(_key_of(args, options)), name)(*args, **options)
 
         return command
 
     def evalsha(self, sha: str, numkeys: int, /, *keys_and_args: Any) -> Any:
         return self.client_of(keys_and_args[0]).evalsha(sha, numkeys, *keys_and_args)
-
-    def blpop(self, keys: Sequence[str], timeout: float) -> Any:
-        return self.client_of(keys[0]).blpop(keys, timeout=timeout)
 
     async def script_load(self, script: str) -> str:
         """Loads it on every server that was used so far, as far as they answer: one that is away must not keep it from the others."""
@@ -88,21 +91,17 @@ class SpreadPipeline:
 
     def __init__(self, client: SpreadClient, *, transaction: bool) -> None:
         self._client, self._transaction = client, transaction
-        self._commands: list[tuple[str | None, str, tuple[Any, ...], dict[str, Any]]] = []
-        """Key, method, arguments; without a key it is for the server of the first key."""
+        self._commands: list[tuple[str, str, tuple[Any, ...], dict[str, Any]]] = []
+        """Key, method, arguments; without a key, as `time`, it is for the server of the first key."""
 
     def __getattr__(self, name: str) -> Callable[..., SpreadPipeline]:
-        """Any command whose first argument is its key."""
+        """Any command whose first argument is its key, or its keys of one tag."""
 
-        def command(key: str, *args: Any, **options: Any) -> SpreadPipeline:
-            self._commands.append((key, name, (key, *args), options))
+        def command(*args: Any, **options: Any) -> SpreadPipeline:
+            self._commands.append((_key_of(args, options), name, args, options))
             return self
 
         return command
-
-    def time(self) -> SpreadPipeline:
-        self._commands.append((None, "time", (), {}))
-        return self
 
     def execute_command(self, name: str, key: str, *args: Any, **options: Any) -> SpreadPipeline:
         self._commands.append((key, "execute_command", (name, key, *args), options))
@@ -110,11 +109,11 @@ class SpreadPipeline:
 
     async def execute(self) -> list[Any]:
         """The answers in the order of the commands. Where one pipeline fails, its error is raised when all have ended."""
-        first = next((key for key, *_ in self._commands if key is not None), None)
+        first = next((key for key, *_ in self._commands if key), "")
         pipelines: dict[int, Any] = {}
         order: list[tuple[int, int]] = []
         for key, method, args, options in self._commands:
-            client = self._client.client_of(key or first or "")
+            client = self._client.client_of(key or first)
             if id(client) not in pipelines:
                 pipelines[id(client)] = client.pipeline(transaction=self._transaction)
             order.append((id(client), len(pipelines[id(client)])))

@@ -37,6 +37,9 @@ class Client:
     async def blpop(self, keys: list[str], timeout: float) -> tuple[Any, ...]:
         return (self.slot, "blpop", *keys, timeout)
 
+    async def xread(self, streams: dict[str, str], count: int) -> tuple[Any, ...]:
+        return (self.slot, "xread", *streams, count)
+
     async def script_load(self, script: str) -> str:
         if self.slot in self._failing:
             raise OSError("away")
@@ -95,6 +98,8 @@ async def test_a_call_goes_to_the_client_of_its_keys_tag_and_there_is_one_for_ea
     assert await bench.client.hget("{pf:0}:a", "field") == (A, "hget", "{pf:0}:a", "field")
     assert await bench.client.evalsha("sha", 1, "{pf:1}:", "arg") == (B, "evalsha", "sha", 1, "{pf:1}:", "arg")
     assert await bench.client.blpop(["{pf:0}:inbox"], timeout=3) == (A, "blpop", "{pf:0}:inbox", 3)
+    assert await bench.client.xread(streams={"{pf:1}:s": "0"}, count=2) == (B, "xread", "{pf:1}:s", 2)
+    assert await bench.client.xread({"{pf:0}:s": "0"}, count=2) == (A, "xread", "{pf:0}:s", 2)
     assert [client.slot for client in bench.opened] == [A, B]
 
 
