@@ -51,7 +51,7 @@ class LogReader(RunReader):
     async def get_log(self, run_id: str, *, task_id: str | None = None, attempt: int | None = None, after: LogPlace, limit: int) -> LogPage:
         """Up to `limit` lines behind `after`: of the run, of a task, of one of its attempts. Raises RunNotFound or TaskNotFound."""
         graph = (await self.get_graph(run_id)).graph
-        first, following = await self._span(run_id)
+        first, following = await self.log_span(run_id)
         begin = max(first, after.piece, 1)
         places: Sequence[int] = range(begin, following)
         if task_id is not None:
@@ -79,7 +79,7 @@ class LogReader(RunReader):
     async def look_at_log(self, run_id: str, after: int) -> LogLook:
         """The first pieces behind this place, and how the run stands. Raises RunNotFound."""
         state = (await self.get_run(run_id)).state
-        first, following = await self._span(run_id)
+        first, following = await self.log_span(run_id)
         places = range(max(first, after + 1), following)[:PIECES_PER_READ]
         pieces = await self._pieces(run_id, places) if places else []
         return LogLook(state, pieces, places[-1] if places else max(after, following - 1))
@@ -88,7 +88,7 @@ class LogReader(RunReader):
     def lines_of(graph: Graph, piece: Piece) -> list[LogLine]:
         return piece.lines(graph.tasks[piece.index].id if piece.index < len(graph.tasks) else f"#{piece.index}")
 
-    async def _span(self, run_id: str) -> tuple[int, int]:
+    async def log_span(self, run_id: str) -> tuple[int, int]:
         """Place of the first piece that is there, and the place that the next one will have."""
         [row] = await self._logged(run_id, ["*"])
         first, following, *_ = (row or "1 1").split(" ")
@@ -98,7 +98,7 @@ class LogReader(RunReader):
         """The pieces at these places, without those that are gone."""
         keys = self.partition_for(run_id).keys
         while True:
-            first, _ = await self._span(run_id)
+            first, _ = await self.log_span(run_id)
             wanted = [place for place in places if place >= first]
             with translated(self.address):
                 pipeline = self._client.pipeline(transaction=True)

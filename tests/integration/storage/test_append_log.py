@@ -242,3 +242,35 @@ async def test_a_look_tells_what_has_come_since_the_last_one(lab: Lab) -> None:
 def test_a_place_is_read_as_it_was_written() -> None:
     assert LogPlace.parse(str(LogPlace(17, 3))) == LogPlace(17, 3)
     assert [LogPlace.parse(text) for text in ("", "17", "a-1", "1-1-1", "-1-1")] == [None] * 5
+
+
+async def test_lines_of_tasks_that_took_turns_are_found_for_each(lab: Lab) -> None:
+    pod = lab.pod("p1")
+    run_id = await lab.create(dag(a="", b=""))
+    claims = await pod.claim(2)
+    for number in range(40):
+        for claim in claims:
+            await append(lab, run_id, batch(claim, f"{claim.index} {number}", op=f"o{number}"))
+    for index, task_id in enumerate("ab"):
+        assert await texts(lab, run_id, task_id=task_id) == [f"{index} {number}" for number in range(40)]
+
+
+async def test_a_page_that_meets_the_loss_of_its_first_lines_tells_the_others_rightly(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, claim = await working(lab)
+    for number in range(5):
+        await append(lab, claim.run_id, batch(claim, f"{number}", op=f"o{number}"))
+    looks = 0
+    span = lab.store.log_span
+
+    async def span_then_loss(run_id: str) -> tuple[int, int]:
+        nonlocal looks
+        looks += 1
+        found = await span(run_id)
+        if looks == 2:
+            await append(lab, run_id, batch(claim, "5", op="o5"), caps=LogCaps(lines=3))
+        return found
+
+    monkeypatch.setattr(lab.store, "log_span", span_then_loss)
+    assert await texts(lab, claim.run_id) == ["3", "4"]
+    assert looks == 3
+    assert await texts(lab, claim.run_id) == ["3", "4", "5"]
