@@ -32,20 +32,24 @@ from redis.exceptions import (
 from redis.retry import Retry
 
 from engine.errors import ConfigError, StorageCorrupt, StorageRefused, StorageUnavailable
+from storage import tls
 from storage.script_client import ScriptClient
 
 SCHEMES = ("redis", "rediss", "unix")
 REFUSED = ("OOM", "MISCONF", "NOREPLICAS", "NOPERM", "NOAUTH", "WRONGPASS")
 """The server answered and did nothing; it will say the same until an operator acts."""
+ACL_REMEDY = "give it the rights that `peerflow redis-acl` prints"
 NOT_NOW = ("LOADING", "BUSY", "MASTERDOWN", "READONLY", "TRYAGAIN", "CLUSTERDOWN", "UNBLOCKED", "MOVED", "ASK")
 """The server answered and did nothing; it, or its successor, will be able to."""
 
 
 def check_url(url: str) -> None:
-    """Raises ConfigError for a URL that no client here understands."""
+    """Raises ConfigError for a URL that no client here understands, or that would not be safe."""
     scheme = urlsplit(url).scheme
     if scheme not in SCHEMES:
         raise ConfigError([f"redis_url: scheme {scheme!r} is not supported; use redis://, rediss:// (TLS) or unix://"])
+    if problems := tls.problems(url):
+        raise ConfigError(problems)
 
 
 def address_of(url: str) -> str:
@@ -72,7 +76,10 @@ def open_client(url: str, *, timeout_seconds: float, connections: int, wait_seco
         retry=AsyncRetry(NoBackoff(), 0),
         max_connections=connections,
         client_name=name,
+        driver_info=None,
     )
+    if url.startswith("rediss:"):
+        pool.connection_class = tls.Connection
     return ScriptClient(pool, connections=connections, timeout_seconds=timeout_seconds, wait_seconds=wait_seconds)
 
 
@@ -87,6 +94,7 @@ def open_blocking_client(url: str, *, timeout_seconds: float, name: str = "peerf
         socket_connect_timeout=timeout_seconds,
         retry=Retry(NoBackoff(), 0),
         client_name=name,
+        driver_info=None,
     )
 
 
@@ -100,9 +108,9 @@ def translated(address: str) -> Generator[None]:
     except AuthenticationError as error:
         raise StorageRefused(str(error)) from error
     except RedisConnectionError as error:
-        raise StorageUnavailable(address, error) from error
+        raise StorageUnavailable(address, tls.meaning(error) or error) from error
     except (OSError, asyncio.IncompleteReadError) as error:
-        raise StorageUnavailable(address, error) from error
+        raise StorageUnavailable(address, tls.meaning(error) or error) from error
     except ResponseError as error:
         raise _meaning(address, error) from error
     except RedisError as error:
@@ -114,6 +122,8 @@ def _meaning(address: str, error: ResponseError) -> Exception:
     text, name = str(error), type(error).__name__.upper().removesuffix("ERROR")
     aliases: dict[str, str] = {"OUTOFMEMORY": "OOM", "NOPERMISSION": "NOPERM", "MASTERDOWN": "MASTERDOWN"}
     word = aliases.get(name, text.split(" ", 1)[0])
+    if word == "NOPERM" or text.startswith("ACL failure"):
+        return StorageRefused(f"{text}; if this is peerflow's user, {ACL_REMEDY}")
     if word in REFUSED or any(f" {code} " in f" {text} " for code in ("OOM", "MISCONF", "NOREPLICAS")):
         return StorageRefused(text)
     if word in NOT_NOW or name in NOT_NOW:

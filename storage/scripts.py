@@ -35,6 +35,7 @@ NAMES = (
     "confirm_effect",
     "heads",
     "note_waits",
+    "access",
 )
 
 Argument = str | bytes | int

@@ -16,6 +16,8 @@ from engine.errors import ConfigError, IdempotencyConflict, RunAlreadyFinished, 
 from engine.ids import RANDOM_BYTES
 from engine.ids import run_id as new_run_id
 from engine.states import RunState
+from storage import tls
+from storage.access import check_access
 from storage.connection import address_of, close, open_client, translated
 from storage.explaining import Explainer
 from storage.graphs import PART_BYTES, GraphCache, RunGraph, pack, parts_of
@@ -102,7 +104,9 @@ class Store(Explainer):
         with translated(self.address):
             for _, script in all_scripts():
                 await self._client.script_load(script)
+        await check_access(self._client, self.address, self.partitions[0].keys)
         self._durability = inspection.info.persistence
+        inspection.warnings.extend(tls.warnings(self._url))
         return inspection
 
     async def agree_on_layout(self) -> None:

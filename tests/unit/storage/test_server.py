@@ -9,7 +9,7 @@ from redis.exceptions import NoPermissionError
 
 from storage.server import Inspection, inspect
 
-GOOD: dict[str, Any] = {"redis_version": "8.2.1", "aof_enabled": 1, "maxmemory_policy": "noeviction"}
+GOOD: dict[str, Any] = {"redis_version": "8.8.1", "aof_enabled": 1, "maxmemory_policy": "noeviction"}
 
 
 class Server:
@@ -37,10 +37,10 @@ async def inspected(configured: dict[str, str] | None = None, **facts: Any) -> I
 @pytest.mark.parametrize(
     ("facts", "flavour", "version"),
     [
-        ({}, "redis", "8.2.1"),
-        ({"redis_version": "7.2.4", "server_name": "valkey", "valkey_version": "9.1.0"}, "valkey", "9.1.0"),
-        ({"redis_version": "7.2.4", "valkey_version": "8.0.1"}, "valkey", "8.0.1"),
-        ({"redis_version": "7.0.15"}, "redis", "7.0.15"),
+        ({}, "redis", "8.8.1"),
+        ({"redis_version": "7.2.4", "server_name": "valkey", "valkey_version": "9.1.2"}, "valkey", "9.1.2"),
+        ({"redis_version": "7.2.4", "valkey_version": "8.0.10"}, "valkey", "8.0.10"),
+        ({"redis_version": "7.2.15"}, "redis", "7.2.15"),
     ],
 )
 async def test_a_server_that_is_new_enough_is_used(facts: dict[str, Any], flavour: str, version: str) -> None:
@@ -93,3 +93,22 @@ async def test_a_server_that_is_old_and_evicts_is_refused_for_both() -> None:
 
 async def test_the_clocks_difference_is_told_in_ms() -> None:
     assert (await inspected({})).info.clock_offset_ms < -1_000_000
+
+
+async def test_what_could_not_be_looked_at_is_a_warning() -> None:
+    [warning] = (await inspected(None)).warnings
+    assert "appendfsync" in warning
+    assert "could not be checked" in warning
+    [warning] = (await inspected(None, aof_enabled=0)).warnings
+    assert "does not let peerflow look whether it writes snapshots" in warning
+    [warning] = (await inspected({"appendfsync": "always", "save": ""}, maxmemory_policy="unknown")).warnings
+    assert "maxmemory-policy must be noeviction" in warning
+
+
+async def test_a_server_with_a_published_flaw_is_used_with_a_warning_that_names_the_mended_version() -> None:
+    inspection = await inspected({"appendfsync": "always", "save": ""}, redis_version="8.2.7")
+    assert inspection.errors == []
+    [warning] = inspection.warnings
+    assert warning.startswith("the server at redis://h: redis 8.2.7 has published flaws")
+    assert "CVE-2026-12087" in warning
+    assert "8.2.8" in warning
