@@ -24,7 +24,7 @@ from storage.partition import Identity
 from storage.store import Store
 from tests.support.access import PASSWORD, admin, as_user
 from tests.support.bench import Bench
-from tests.support.lab import Lab
+from tests.support.lab import Lab, dag
 from tests.support.pods import ROOT
 from tests.support.redis_process import RedisProcess
 from tests.support.servers import Server, connect
@@ -140,15 +140,22 @@ async def test_asking_for_rights_changes_nothing(lab: Lab, user: redis.Redis, se
         assert lab.call("access", "get %", "get other", "config get save", "flushall") == [b"OK", [2, 3, 4]]
 
 
-def test_the_servers_own_acl_file_may_be_the_one_that_is_delivered(tmp_path: Path) -> None:
+async def test_the_servers_own_acl_file_may_be_the_one_that_is_delivered(tmp_path: Path) -> None:
     (tmp_path / "users.acl").write_text(acl.acl_file(hashed=acl.password_hash(PASSWORD)))
     server = RedisProcess(tmp_path, acl_file=tmp_path / "users.acl")
     server.start()
     try:
-        with redis.Redis.from_url(server.url) as client:
-            assert client.ping()
         with redis.Redis.from_url(server.admin_url) as client, pytest.raises(AuthenticationError):
             client.ping()
+        lab = await Lab.open(server.url, "pf")
+        lab.narrates = False
+        run_id = await lab.create(dag(a=""))
+        server.kill()
+        server.start()
+        store = await Store.open(server.url)
+        assert (await store.get_run(run_id)).state is RunState.RUNNING, "what scripts wrote is read again"
+        await store.close()
+        await lab.close()
     finally:
         server.close()
 
