@@ -65,8 +65,8 @@ def user_line(namespace: str, user: str = USER, hashed: str = NO_PASSWORD) -> st
 def acl_file(namespace: str = "pf", user: str = USER, hashed: str = NO_PASSWORD) -> str:
     """A whole ACL file: nobody but this user comes in.
 
-    The default user is off, so that nobody is it, and keeps its rights: Redis 8 and Valkey 8, reading their append-only file at a start, check
-    them for every transaction, which is what scripts leave there, and drop those that the default user may not do.
+    The default user is off, so that nobody is it, and keeps its rights: Redis 8 and Valkey 8, reading their append-only file at a
+    start, check them for every transaction, which is what scripts leave there, and drop those that the default user may not do.
     """
     return f"user default reset off ~* &* +@all\n{user_line(namespace, user, hashed)}\n"
 
