@@ -32,6 +32,7 @@ from redis.exceptions import (
 from redis.retry import Retry
 
 from engine.errors import ConfigError, StorageCorrupt, StorageRefused, StorageUnavailable
+from storage import tls
 from storage.routed import RoutedBlockingConnection, RoutedBlockingSSLConnection, RoutedConnection, RoutedSSLConnection
 from storage.script_client import ScriptClient
 from storage.sentinels import Sentinels
@@ -42,12 +43,13 @@ from storage.topology import Route, Topology
 SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")
 REFUSED = ("OOM", "MISCONF", "NOREPLICAS", "NOPERM", "NOAUTH", "WRONGPASS")
 """The server answered and did nothing; it will say the same until an operator acts."""
+ACL_REMEDY = "give it the rights that `peerflow redis-acl` prints"
 NOT_NOW = ("LOADING", "BUSY", "MASTERDOWN", "READONLY", "TRYAGAIN", "CLUSTERDOWN", "UNBLOCKED", "MOVED", "ASK")
 """The server answered and did nothing; it, or its successor, will be able to."""
 
 
 def check_url(url: str) -> None:
-    """Raises ConfigError for a URL that no client here understands."""
+    """Raises ConfigError for a URL that no client here understands, or that would not be safe."""
     scheme = scheme_of(url)
     if scheme not in SCHEMES:
         raise ConfigError(
@@ -55,6 +57,8 @@ def check_url(url: str) -> None:
                 f"redis_url: scheme {scheme!r} is not supported; use redis://, rediss:// (TLS), unix://, redis+sentinel:// or redis+cluster://"
             ]
         )
+    if problems := tls.problems(url):
+        raise ConfigError(problems)
 
 
 def topology_of(url: str) -> Topology | None:
@@ -88,7 +92,10 @@ def open_client(
         max_connections=connections,
         client_name=name,
         **routed,
+        driver_info=None,
     )
+    if url.startswith("rediss:"):
+        pool.connection_class = tls.Connection
     return ScriptClient(pool, connections=connections, timeout_seconds=timeout_seconds, wait_seconds=wait_seconds)
 
 
@@ -104,6 +111,7 @@ def open_blocking_client(url: str, *, timeout_seconds: float, name: str = "peerf
         retry=Retry(NoBackoff(), 0),
         client_name=name,
         **routed,
+        driver_info=None,
     )
 
 
@@ -130,9 +138,9 @@ def translated(address: str) -> Generator[None]:
     except AuthenticationError as error:
         raise StorageRefused(str(error)) from error
     except RedisConnectionError as error:
-        raise StorageUnavailable(address, error) from error
+        raise StorageUnavailable(address, tls.meaning(error) or error) from error
     except (OSError, asyncio.IncompleteReadError) as error:
-        raise StorageUnavailable(address, error) from error
+        raise StorageUnavailable(address, tls.meaning(error) or error) from error
     except ResponseError as error:
         raise _meaning(address, error) from error
     except RedisError as error:
@@ -144,6 +152,8 @@ def _meaning(address: str, error: ResponseError) -> Exception:
     text, name = str(error), type(error).__name__.upper().removesuffix("ERROR")
     aliases: dict[str, str] = {"OUTOFMEMORY": "OOM", "NOPERMISSION": "NOPERM", "MASTERDOWN": "MASTERDOWN"}
     word = aliases.get(name, text.split(" ", 1)[0])
+    if word == "NOPERM" or text.startswith("ACL failure"):
+        return StorageRefused(f"{text}; if this is peerflow's user, {ACL_REMEDY}")
     if word in REFUSED or any(f" {code} " in f" {text} " for code in ("OOM", "MISCONF", "NOREPLICAS")):
         return StorageRefused(text)
     if word in NOT_NOW or name in NOT_NOW:

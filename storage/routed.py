@@ -19,6 +19,7 @@ import redis.asyncio.connection
 from redis.exceptions import AskError, ClusterDownError, MovedError, ReadOnlyError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from storage import tls
 from storage.server_url import Address, shown_address
 from storage.topology import Route
 
@@ -99,7 +100,7 @@ class RoutedConnection(redis.asyncio.connection.Connection):
             self._writer.transport.abort()
 
 
-class RoutedSSLConnection(RoutedConnection, redis.asyncio.connection.SSLConnection):
+class RoutedSSLConnection(RoutedConnection, tls.Connection):
     """With TLS: the server's certificate must be for the name, or the address, that the route gives."""
 
 

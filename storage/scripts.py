@@ -39,6 +39,7 @@ NAMES = (
     "heads",
     "note_waits",
     "append_log",
+    "access",
 )
 
 Argument = str | bytes | int

@@ -15,6 +15,7 @@ from redis.exceptions import ResponseError
 
 from engine.errors import ConfigError
 from storage.connection import translated
+from storage.flaws import flaw_of
 from storage.keys import layout_key
 from storage.views import ServerInfo
 
@@ -60,8 +61,21 @@ async def inspect(client: redis.asyncio.Redis, address: str, *, cluster: bool = 
         errors.append(
             f"the server at {address} is one of a cluster and has only a part of the keys; use redis+cluster://, or rediss+cluster://"
         )
-    warnings: list[str] = []
-    if info.persistence == "memory":
+    flaw = flaw_of(flavour, version)
+    warnings = [f"the server at {address}: {flaw}"] if flaw else []
+    if policy == "unknown":
+        warnings.append(f"the server at {address} does not say what it does when it is full; its maxmemory-policy must be noeviction")
+    if info.persistence == "aof-unknown":
+        warnings.append(
+            f"the server at {address} does not let peerflow look at appendfsync (CONFIG GET); that it is everysec or always could not be "
+            "checked"
+        )
+    elif info.persistence == "memory" and not configured:
+        warnings.append(
+            f"the server at {address} writes no append-only file, and does not let peerflow look whether it writes snapshots (CONFIG GET): "
+            "a restart may lose every run; set appendonly yes"
+        )
+    elif info.persistence == "memory":
         warnings.append(f"the server at {address} keeps nothing on disk: a restart loses every run; set appendonly yes")
     elif info.persistence == "snapshot":
         warnings.append(f"the server at {address} writes snapshots only: a crash loses what came after the last one; set appendonly yes")

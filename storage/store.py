@@ -17,6 +17,8 @@ from engine.ids import RANDOM_BYTES
 from engine.ids import run_id as new_run_id
 from engine.observer import OnCall
 from engine.states import RunState
+from storage import tls
+from storage.access import check_access
 from storage.connection import Connections, close, connections_of, open_client, topology_of, translated
 from storage.explaining import Explainer
 from storage.graphs import PART_BYTES, GraphCache, RunGraph, pack, parts_of
@@ -123,7 +125,10 @@ class Store(Explainer):
             with translated(self.address):
                 for _, script in all_scripts():
                     await client.script_load(script)
+        for partition in self.partitions if self.several_servers else self.partitions[:1]:
+            await check_access(self._client, self.address, partition.keys)
         self._durability = inspection.info.persistence
+        inspection.warnings.extend(tls.warnings(self._url))
         return inspection
 
     async def _servers(self) -> AsyncGenerator[tuple[str, redis.asyncio.Redis]]:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from storage.connection import open_blocking_client
+from tests.support.access import CLUSTERS, admin, admit
 from tests.support.embedded_machine import Machine
 from tests.support.key_leaks import KeyLeaks
 from tests.support.servers import EMBEDDED, IMAGES, Server, Servers
@@ -57,7 +59,7 @@ def server(request: pytest.FixtureRequest, servers: Servers, namespace: str, key
     """Each server that peerflow supports, one after the other."""
     server = servers.get(request.param)
     key_leaks.watch(server.url, namespace)
-    return server
+    return Server(server.name, admit(server.url, namespace, namespace, CLUSTERS))
 
 
 @pytest.fixture
@@ -65,7 +67,15 @@ def valkey_url(servers: Servers, namespace: str, key_leaks: KeyLeaks) -> str:
     """The embedded server alone, for tests to which the server's make is all the same."""
     url = servers.get(EMBEDDED).url
     key_leaks.watch(url, namespace)
-    return url
+    return admit(url, namespace, namespace, CLUSTERS)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def backstage_is_the_tests_own() -> Generator[None]:
+    """`Backstage` shifts clocks and cuts connections, which pods may not."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("storage.backstage.open_blocking_client", lambda url, **options: open_blocking_client(admin(url), **options))  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
+        yield
 
 
 @pytest.fixture

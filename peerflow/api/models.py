@@ -25,7 +25,8 @@ class Accepted(Shape):
     run_id: Annotated[str, Field(examples=[RUN_ID])]
     status: RunState
     durability: Annotated[str, Field(examples=["aof-everysec"])]
-    """What the server does with an acknowledged write: `memory`, `snapshot`, `aof-no`, `aof-everysec`, `aof-always`."""
+    """What the server does with an acknowledged write: `memory`, `snapshot`, `aof-no`, `aof-everysec`, `aof-always`;
+    `aof-unknown` where it does not tell how often it syncs."""
 
 
 class Plan(Shape):

@@ -20,6 +20,7 @@ from peerflow.cli.output import cell, own_version, print_json, stdout, table
 from peerflow.client import PodUnreachable
 from peerflow.settings import Settings
 from storage.embedded import EmbeddedValkey
+from storage.flaws import flaw_of
 from storage.store import Store
 from storage.views import ServerInfo
 
@@ -71,15 +72,18 @@ def _version(info: ServerInfo) -> Check:
     found = f"{info.flavour} {info.version}"
     numbers = tuple(int(number) for number in re.findall(r"\d+", info.version)[:2])
     if numbers >= OLDEST[info.flavour]:
-        return Check("server", "ok", found)
+        flaw = flaw_of(info.flavour, info.version)
+        return Check("server", "warning", found, flaw) if flaw else Check("server", "ok", found)
     return Check("server", "problem", found, "peerflow needs Redis 7.0 or Valkey 8.0, or newer")
 
 
 def _persistence(found: str) -> Check:
     match found:
-        # A managed server does not always tell how often it calls fsync.
-        case "aof-always" | "aof-everysec" | "aof-unknown":
+        case "aof-always" | "aof-everysec":
             return Check("persistence", "ok", found)
+        # A managed server, or an ACL user without CONFIG GET, as peerflow's should be.
+        case "aof-unknown":
+            return Check("persistence", "note", found, "could not be checked; appendfsync must be everysec or always")
         case "aof-no" | "snapshot":
             remedy = "a crash can lose minutes; CONFIG SET appendonly yes and appendfsync everysec bound it to a second"
         case _:

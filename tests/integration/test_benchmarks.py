@@ -15,14 +15,16 @@ import pytest
 from benchmarks.plain_redis import connect as connect_async
 from benchmarks.probe import Probe
 from benchmarks.reference import Reference
+from tests.support.access import admin
 from tests.support.servers import connect, scan
 
+# Benchmarks look into the server, and use namespaces of their own: they come as its default user.
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 async def test_the_reference_runs_each_task_once_and_leaves_no_key(valkey_url: str, namespace: str) -> None:
     prefix = f"{{{namespace}:0}}:reference:"
-    async with Reference.open(valkey_url, prefix) as reference:
+    async with Reference.open(admin(valkey_url), prefix) as reference:
         assert await reference.milliseconds_per_hop(20) > 0
         assert await reference.tasks_per_second(200) > 0
         assert await reference.milliseconds_to_create(50) > 0
@@ -35,14 +37,14 @@ async def test_the_reference_notices_a_task_that_is_not_its_own(valkey_url: str,
     prefix = f"{{{namespace}:0}}:reference:"
     with connect(valkey_url) as client:
         client.rpush(prefix + "queue", "999")
-    async with Reference.open(valkey_url, prefix) as reference:
+    async with Reference.open(admin(valkey_url), prefix) as reference:
         with pytest.raises(RuntimeError, match="the reference ran 11 of 10 tasks"):
             await reference.tasks_per_second(10)
 
 
 async def test_the_probe_counts_what_others_sent_and_finds_long_calls(valkey_url: str, namespace: str) -> None:
-    client = connect_async(valkey_url)
-    async with Probe.open(valkey_url, namespace) as probe:
+    client = connect_async(admin(valkey_url))
+    async with Probe.open(admin(valkey_url), namespace) as probe:
         before = await probe.counters()
         for _ in range(10):
             await client.ping()
@@ -59,7 +61,19 @@ async def test_the_probe_counts_what_others_sent_and_finds_long_calls(valkey_url
 
 def test_the_command_prints_a_table_and_deletes_what_it_has_stored(valkey_url: str, tmp_path: Path) -> None:
     report = tmp_path / "report.json"
-    command = [sys.executable, "-m", "benchmarks", "--only", "hop", "--repeat", "1", "--redis-url", valkey_url, "--json", str(report)]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks",
+        "--only",
+        "hop",
+        "--repeat",
+        "1",
+        "--redis-url",
+        admin(valkey_url),
+        "--json",
+        str(report),
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert "| hop of a chain of 200 |" in done.stdout

@@ -84,10 +84,10 @@ def test_what_a_task_prints_is_written_while_the_pod_runs(run: Run, output: Path
 def test_pod_that_may_not_log_in_says_so_and_waits(run: Run, redis_process: RedisProcess) -> None:
     configure(redis_process, "requirepass", "right")
     port = free_port()
-    pod = run("serve", "--port", str(port), "--redis-url", redis_process.url.replace("//", "//:wrong@"))
+    pod = run("serve", "--port", str(port), "--redis-url", redis_process.admin_url.replace("//", "//:wrong@"))
     said = wait_until(lambda: reason if "username-password" in (reason := readiness(port)["reason"]) else "", "the pod says why", 30)
     assert said.startswith("storage cannot be used yet: the server refused the call")
-    with redis.Redis.from_url(redis_process.url.replace("//", "//:right@")) as client:
+    with redis.Redis.from_url(redis_process.admin_url.replace("//", "//:right@")) as client:
         client.config_set("requirepass", "wrong")
     wait_until(lambda: readiness(port)["ready"], "the pod is ready once it may", 30)
     assert pod.poll() is None

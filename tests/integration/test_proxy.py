@@ -17,6 +17,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from storage.scripts import digest, source
+from tests.support.access import admin
 from tests.support.proxy import Cut, Delay, Late, Proxy, Reply
 from tests.support.servers import connect
 from tests.support.waiting import wait_until
@@ -113,7 +114,7 @@ def test_a_command_that_comes_late_is_applied_after_those_that_its_client_sent_s
 
 
 def test_in_a_black_hole_connections_stay_and_nothing_comes(valkey_url: str, proxy: Proxy, direct: redis.Redis, key: str) -> None:
-    with redis.Redis.from_url(proxy.url, socket_timeout=0.2, retry=None, decode_responses=True) as client:
+    with redis.Redis.from_url(admin(proxy.url), socket_timeout=0.2, retry=None, decode_responses=True) as client:
         client.ping()
         proxy.hold("to_client")
         with pytest.raises(RedisTimeoutError):

@@ -44,6 +44,7 @@ class KeyLeaks:
                 leaks += [key for key in keys if client.pttl(key) == -1 and not self._is_allowed(key.removeprefix("{" + namespace))]
                 for start in range(0, len(keys), 1000):
                     client.delete(*keys[start : start + 1000])
+                client.acl_deluser(namespace)
         assert not leaks, "keys without a TTL, and on no allow-list: " + ", ".join(sorted(leaks))
 
     def _is_allowed(self, key: str) -> bool:

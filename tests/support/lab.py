@@ -22,6 +22,7 @@ from storage.keys import idempotency_digest
 from storage.scripts import Answer, Argument, call_blocking
 from storage.store import Store
 from storage.views import Created, NewRun
+from tests.support.access import admin
 from tests.support.key_dump import Narrator, Raw, Shown, changes, read_keys
 from tests.support.lab_pod import LabPod
 
@@ -52,6 +53,7 @@ class Lab:
 
     def __init__(self, store: Store, client: redis.Redis, url: str) -> None:
         self.store, self.client, self.url = store, client, url
+        self._caller = redis.Redis.from_url(url, socket_timeout=30, retry=Retry(NoBackoff(), 0))
         self.partition = store.partitions[0]
         self.keys = self.partition.keys
         self.narrator = Narrator(client)
@@ -63,13 +65,14 @@ class Lab:
 
     @classmethod
     async def open(cls, url: str, namespace: str) -> Self:
-        client = redis.Redis.from_url(url, socket_timeout=30, retry=Retry(NoBackoff(), 0))
+        client = redis.Redis.from_url(admin(url), socket_timeout=30, retry=Retry(NoBackoff(), 0))
         return cls(await Store.open(url, namespace=namespace, retention_seconds=3_600), client, url)
 
     async def close(self) -> None:
         for pod in self.pods:
             pod.connection.disconnect()
         self.client.close()
+        self._caller.close()
         await self.store.close()
 
     # What happens
@@ -106,9 +109,9 @@ class Lab:
         self.graphs[run_id] = graph
 
     def call(self, name: str, *args: Argument) -> Answer:
-        """A script, as it is."""
+        """A script, as it is, by the user who may do what peerflow does."""
         with self.moment():
-            return call_blocking(cast("Any", self.client), name, self.keys.prefix, *args)
+            return call_blocking(cast("Any", self._caller), name, self.keys.prefix, *args)
 
     def pod(
         self, name: str = "p1", functions: Sequence[str] = FUNCTIONS, queues: Sequence[str] = ("default",), *, ttl_ms: int = TTL_MS

@@ -14,7 +14,7 @@ GLOBALS = frozenset(
     {"KEYS", "ARGV", "redis", "cmsgpack", "string", "table", "math", "tonumber", "tostring", "ipairs", "pairs", "next", "unpack", "type"}
 )
 MEMBERS = {
-    "redis": {"call"},
+    "redis": {"call", "acl_check_cmd"},
     "cmsgpack": {"pack", "unpack"},
     "math": {"min", "max", "floor", "ceil", "abs", "huge"},
     "string": {"find", "format", "gmatch", "gsub", "match", "sub"},

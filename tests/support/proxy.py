@@ -113,7 +113,8 @@ class Proxy:
     @property
     def url(self) -> str:
         database = "" if self._upstream.scheme == "unix" else self._upstream.path
-        return f"redis://127.0.0.1:{self.port}{database}"
+        who = f"{self._upstream.username}:{self._upstream.password}@" if self._upstream.username else ""
+        return f"redis://{who}127.0.0.1:{self.port}{database}"
 
     def on(self, name: str | None, fault: Fault, *, after: int = 0, times: int | None = 1, chance: float = 1.0) -> Rule:
         """Plans a fault; the rule that is answered counts how often it was met."""

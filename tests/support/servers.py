@@ -20,6 +20,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from storage.embedded import EmbeddedValkey
+from tests.support.access import admin
 from tests.support.waiting import wait_until
 
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true"}
@@ -36,6 +37,7 @@ class Server:
     name: str
     """`embedded`, or the image."""
     url: str
+    """Where a test gets it from the fixtures: as the user who may do what peerflow does, in the test's namespace."""
 
 
 class Servers:
@@ -98,8 +100,8 @@ class Servers:
 
 
 def connect(url: str) -> redis.Redis:
-    """A client that asks once: what a test sees is what the server did."""
-    return redis.Redis.from_url(url, decode_responses=True, socket_timeout=5, retry=Retry(NoBackoff(), 0))
+    """A client of the test's own, which may do everything, and asks once: what a test sees is what the server did."""
+    return redis.Redis.from_url(admin(url), decode_responses=True, socket_timeout=5, retry=Retry(NoBackoff(), 0))
 
 
 def scan(client: redis.Redis, pattern: str) -> list[str]:
@@ -108,9 +110,12 @@ def scan(client: redis.Redis, pattern: str) -> list[str]:
 
 
 def answers(url: str) -> bool:
+    """Whether the server is up: one that lets no stranger in is."""
     with connect(url) as client:
         try:
             return bool(client.ping())
+        except redis.AuthenticationError:
+            return True
         except redis.RedisError:
             return False
 

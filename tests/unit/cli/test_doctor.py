@@ -7,7 +7,7 @@ import pytest
 from peerflow.cli.doctor import Check, judge, limbo
 from storage.views import ServerInfo
 
-GOOD = {"flavour": "valkey", "version": "8.1.1", "persistence": "aof-everysec", "maxmemory_policy": "noeviction"}
+GOOD = {"flavour": "valkey", "version": "9.1.2", "persistence": "aof-everysec", "maxmemory_policy": "noeviction"}
 
 
 def checks(**fields: object) -> dict[str, Check]:
@@ -24,12 +24,13 @@ def test_good_server_has_no_remedies() -> None:
     ("subject", "fields", "verdict"),
     [
         ("server", {"flavour": "redis", "version": "6.2.14"}, "problem"),
-        ("server", {"flavour": "redis", "version": "7.0.0"}, "ok"),
+        ("server", {"flavour": "redis", "version": "7.0.0"}, "warning"),
+        ("server", {"flavour": "redis", "version": "8.8.1"}, "ok"),
         ("server", {"flavour": "valkey", "version": "7.2.5"}, "problem"),
         ("persistence", {"persistence": "memory"}, "warning"),
         ("persistence", {"persistence": "snapshot"}, "warning"),
         ("persistence", {"persistence": "aof-always"}, "ok"),
-        ("persistence", {"persistence": "aof-unknown"}, "ok"),
+        ("persistence", {"persistence": "aof-unknown"}, "note"),
         ("eviction", {"maxmemory_policy": "volatile-lru"}, "problem"),
         ("eviction", {"maxmemory_policy": "unknown"}, "warning"),
         ("latency", {"latency_ms": 50.0}, "warning"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -164,12 +165,14 @@ async def test_no_client_sends_anything_twice_on_its_own() -> None:
 
 
 @pytest.mark.parametrize("scheme", ["rediss+sentinel://:s3cret@a,b/main/3", "rediss+cluster://:s3cret@a,b"])
-async def test_connections_that_look_for_their_server_have_the_urls_options_and_are_made_once_too(scheme: str) -> None:
-    client = open_client(f"{scheme}?ssl_ca_certs=/ca.pem", timeout_seconds=2.0, connections=3, wait_seconds=1.0)
-    blocking = open_blocking_client(f"{scheme}?ssl_ca_certs=/ca.pem", timeout_seconds=0.5)
+async def test_connections_that_look_for_their_server_have_the_urls_options_and_are_made_once_too(scheme: str, tmp_path: Path) -> None:
+    ca = tmp_path / "ca.pem"
+    ca.touch()
+    client = open_client(f"{scheme}?ssl_ca_certs={ca}", timeout_seconds=2.0, connections=3, wait_seconds=1.0)
+    blocking = open_blocking_client(f"{scheme}?ssl_ca_certs={ca}", timeout_seconds=0.5)
     made, thread_s = cast("tuple[Any, Any]", (client.connection_pool.make_connection(), blocking.connection_pool.make_connection()))
     assert (type(made), type(thread_s)) == (RoutedSSLConnection, RoutedBlockingSSLConnection)
-    assert [made.ssl_context.ca_certs, thread_s.ca_certs] == ["/ca.pem"] * 2
+    assert [made.ssl_context.ca_certs, thread_s.ca_certs] == [str(ca)] * 2
     for each in (made, thread_s):
         assert (each.password, each.db, each.protocol) == ("s3cret", 3 if "sentinel" in scheme else 0, 2)
         assert each.retry.get_retries() == 0

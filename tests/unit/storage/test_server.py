@@ -9,7 +9,7 @@ from redis.exceptions import NoPermissionError
 
 from storage.server import Inspection, inspect, weakest
 
-GOOD: dict[str, Any] = {"redis_version": "8.2.1", "aof_enabled": 1, "maxmemory_policy": "noeviction"}
+GOOD: dict[str, Any] = {"redis_version": "8.8.1", "aof_enabled": 1, "maxmemory_policy": "noeviction"}
 
 
 class Server:
@@ -37,10 +37,10 @@ async def inspected(configured: dict[str, str] | None = None, **facts: Any) -> I
 @pytest.mark.parametrize(
     ("facts", "flavour", "version"),
     [
-        ({}, "redis", "8.2.1"),
-        ({"redis_version": "7.2.4", "server_name": "valkey", "valkey_version": "9.1.0"}, "valkey", "9.1.0"),
-        ({"redis_version": "7.2.4", "valkey_version": "8.0.1"}, "valkey", "8.0.1"),
-        ({"redis_version": "7.0.15"}, "redis", "7.0.15"),
+        ({}, "redis", "8.8.1"),
+        ({"redis_version": "7.2.4", "server_name": "valkey", "valkey_version": "9.1.2"}, "valkey", "9.1.2"),
+        ({"redis_version": "7.2.4", "valkey_version": "8.0.10"}, "valkey", "8.0.10"),
+        ({"redis_version": "7.2.15"}, "redis", "7.2.15"),
     ],
 )
 async def test_a_server_that_is_new_enough_is_used(facts: dict[str, Any], flavour: str, version: str) -> None:
@@ -101,7 +101,7 @@ async def test_of_several_servers_the_worst_of_each_fact_is_told_with_all_that_i
     worst = await inspected({"appendfsync": "", "save": ""}, redis_version="10.0.0", aof_enabled=0)
     found = weakest([good, bad, worst])
     assert (found.info.version, found.info.persistence, found.info.maxmemory_policy) == ("6.2.14", "memory", "allkeys-lru")
-    assert (found.errors, found.warnings) == (bad.errors, worst.warnings)
+    assert (found.errors, found.warnings) == (bad.errors, bad.warnings + worst.warnings)
     assert len(bad.errors) == 2
     assert weakest([good]).info == good.info
 
@@ -110,3 +110,22 @@ async def test_a_node_of_a_cluster_is_refused_where_it_is_taken_for_the_only_ser
     client: Any = Server(GOOD | {"cluster_enabled": 1}, None)
     assert "use redis+cluster://" in (await inspect(client, "redis://h")).errors[0]
     assert (await inspect(client, "redis://h", cluster=True)).errors == []
+
+
+async def test_what_could_not_be_looked_at_is_a_warning() -> None:
+    [warning] = (await inspected(None)).warnings
+    assert "appendfsync" in warning
+    assert "could not be checked" in warning
+    [warning] = (await inspected(None, aof_enabled=0)).warnings
+    assert "does not let peerflow look whether it writes snapshots" in warning
+    [warning] = (await inspected({"appendfsync": "always", "save": ""}, maxmemory_policy="unknown")).warnings
+    assert "maxmemory-policy must be noeviction" in warning
+
+
+async def test_a_server_with_a_published_flaw_is_used_with_a_warning_that_names_the_mended_version() -> None:
+    inspection = await inspected({"appendfsync": "always", "save": ""}, redis_version="8.2.7")
+    assert inspection.errors == []
+    [warning] = inspection.warnings
+    assert warning.startswith("the server at redis://h: redis 8.2.7 has published flaws")
+    assert "CVE-2026-12087" in warning
+    assert "8.2.8" in warning
