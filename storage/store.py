@@ -16,6 +16,7 @@ from engine.errors import ConfigError, IdempotencyConflict, RunAlreadyFinished, 
 from engine.ids import RANDOM_BYTES
 from engine.ids import run_id as new_run_id
 from engine.states import RunState
+from storage.access_log import AccessLog
 from storage.connection import address_of, close, open_client, translated
 from storage.explaining import Explainer
 from storage.graphs import PART_BYTES, GraphCache, RunGraph, pack, parts_of
@@ -25,7 +26,7 @@ from storage.partition import EDGES_PER_CALL, Partition
 from storage.repeat import until_answered
 from storage.scripts import all_scripts, call
 from storage.server import Inspection, agree_on_layout, inspect
-from storage.views import Cancelled, Created, NewRun, ServerInfo
+from storage.views import DEFAULT_TENANT, Cancelled, Created, NewRun, ServerInfo
 
 if TYPE_CHECKING:
     from storage.gate import Rig
@@ -52,9 +53,11 @@ class Store(Explainer):
         partitions: int = 1,
         retention_seconds: float = 7 * 86_400.0,
         call_timeout_seconds: float = 2.5,
+        access_entries: int = 10_000,
         rig: Rig | None = None,
     ) -> None:
-        """`rig` is for tests: what stands between this store and its server."""
+        """Each partition keeps about the last `access_entries` of who did what. `rig` is for tests: what stands between this store and
+        its server."""
         self._url, self._namespace, self._rig = url, namespace, rig
         self.retention_seconds, self._call_timeout_seconds = retention_seconds, call_timeout_seconds
         # Three pools, so that neither callers of the API nor reads that block can take the loops' connections.
@@ -71,6 +74,8 @@ class Store(Explainer):
         super().__init__(
             client, [Partition(self._loops, self._inbox, Keys(namespace, number), address, graphs) for number in range(partitions)], address
         )
+        self.access_log = AccessLog(client, self.partitions, address)
+        self._access_entries = access_entries
         self._durability = "unknown"
 
     def _open(self, timeout_seconds: float, connections: int, reads: str) -> redis.asyncio.Redis:
@@ -128,10 +133,10 @@ class Store(Explainer):
     async def create_run(self, new: NewRun) -> Created:
         """Stores a run and makes its first tasks ready, all or nothing.
 
-        Raises IdempotencyConflict where the key belongs to a run with another body.
+        Raises IdempotencyConflict where the tenant's key belongs to a run with another body.
         """
         packed = await asyncio.to_thread(pack, new.definition) if len(new.graph.tasks) > INLINE_TASKS else pack(new.definition)
-        key = idempotency_digest(new.idempotency_key) if new.idempotency_key is not None else ""
+        key = idempotency_digest(new.idempotency_key, new.tenant) if new.idempotency_key is not None else ""
         number = zlib.crc32(key.encode()) % len(self.partitions) if key else int.from_bytes(os.urandom(4)) % len(self.partitions)
         partition = self.partitions[number]
         # The id's time is for sorting ids only; everything that is decided by time is decided by the server's clock.
@@ -139,6 +144,7 @@ class Store(Explainer):
         graph = partition.graphs.put(run_id, packed, partition.graphs.known(packed) or RunGraph(new.definition, new.graph))
         answer = await until_answered(lambda: self._create(partition, run_id, key, new, packed, graph), within_seconds=ANSWER_SECONDS)
         if answer[0] == "OK":
+            self.owners.put(run_id, new.tenant)
             return Created(run_id, RunState(answer[2]), self._durability)
         if answer[0] == "EXISTS":
             return Created(answer[1], (await self.get_run(answer[1])).state, self._durability, existing=True)
@@ -158,14 +164,15 @@ class Store(Explainer):
                 run_id, new.body_digest, key, len(new.graph.tasks), int(retention * 1000), definition.on_failure, definition.priority,
                 definition.name or "", json.dumps(definition.labels, ensure_ascii=False) if definition.labels else "",
                 b"" if parts else packed, graph.roots(0, EDGES_PER_CALL), EDGES_PER_CALL if roots > EDGES_PER_CALL else "", len(parts),
+                "" if new.tenant == DEFAULT_TENANT else new.tenant, new.caller or "", self._access_entries,
             )  # fmt: skip
         if answer[0] == "UNSTAGED":
             # A failover in between has forgotten parts: from the first one again.
             raise StorageUnavailable(self.address, "the server has lost parts of the definition")
         return answer
 
-    async def cancel(self, run_id: str, reason: str = "cancelled by a caller") -> Cancelled:
-        """Ends a run: nothing of it starts any more, no commit is accepted, running code is asked to stop.
+    async def cancel(self, run_id: str, reason: str = "cancelled by a caller", *, caller: str | None = None) -> Cancelled:
+        """Ends a run: nothing of it starts any more, no commit is accepted, running code is asked to stop. `caller` is whose wish it is.
 
         Cancelling twice is fine. Raises RunNotFound, or RunAlreadyFinished where the run ended first.
         """
@@ -173,7 +180,7 @@ class Store(Explainer):
 
         async def once() -> Sequence[str]:
             with translated(self.address):
-                return await call(self._client, "cancel", partition.keys.prefix, run_id, reason)
+                return await call(self._client, "cancel", partition.keys.prefix, run_id, reason, caller or "", self._access_entries)
 
         answer = await until_answered(once, within_seconds=ANSWER_SECONDS)
         if answer[0] == "UNKNOWN":

@@ -21,7 +21,7 @@ from storage.graphs import RunGraph
 from storage.keys import idempotency_digest
 from storage.scripts import Answer, Argument, call_blocking
 from storage.store import Store
-from storage.views import Created, NewRun
+from storage.views import DEFAULT_TENANT, Created, NewRun
 from tests.support.key_dump import Narrator, Raw, Shown, changes, read_keys
 from tests.support.lab_pod import LabPod
 
@@ -86,17 +86,17 @@ class Lab:
         finally:
             self.narrator.windows.insert(0, (before, self.now_ms()))
 
-    async def create(self, document: dict[str, JsonValue], *, key: str | None = None, body: str = "body") -> str:
-        """Creates a run through the store. Answers its id."""
-        return (await self.post(document, key=key, body=body)).run_id
+    async def create(self, document: dict[str, JsonValue], *, key: str | None = None, body: str = "body", **whose: Any) -> str:
+        """Creates a run through the store; `whose` are its tenant and caller. Answers its id."""
+        return (await self.post(document, key=key, body=body, **whose)).run_id
 
-    async def post(self, document: dict[str, JsonValue], *, key: str | None = None, body: str = "body") -> Created:
+    async def post(self, document: dict[str, JsonValue], *, key: str | None = None, body: str = "body", **whose: Any) -> Created:
         definition = WorkflowDefinition.model_validate(document)
         graph = compile_definition(definition)
         if key is not None:
-            self.narrator.names[idempotency_digest(key)] = f"digest of {key}"
+            self.narrator.names[idempotency_digest(key, whose.get("tenant", DEFAULT_TENANT))] = f"digest of {key}"
         with self.moment():
-            created = await self.store.create_run(NewRun(definition, graph, key, body))
+            created = await self.store.create_run(NewRun(definition, graph, key, body, **whose))
         self.know(created.run_id, RunGraph(definition, graph))
         return created
 
@@ -236,7 +236,7 @@ class Lab:
     async def tidy(self) -> None:
         """Ends every run, empties every pod, so that whatever is left without a TTL has no owner."""
         for run_id in [name.split(":")[1] for name in self.raw() if name.startswith("run:") and name.endswith(":events")]:
-            self.call("cancel", run_id, "tidied up")
+            self.call("cancel", run_id, "tidied up", "", 100)
         lanes = [lane.decode().split("/") for lane in cast("list[bytes]", self.client.zrange(self.key("lanes"), 0, -1))]
         janitor = self.pod("janitor", [function for _, function in lanes], [queue for queue, _ in lanes])
         while self.client.exists(self.key("lanes")):
