@@ -122,7 +122,13 @@ class Service:
 
     def __init__(self, settings: Settings, registry: Registry, url: str, publisher: Publisher, embedded: EmbeddedValkey | None) -> None:
         self._settings, self._registry, self._publisher, self._embedded = settings, registry, publisher, embedded
-        self._store = Store(url, namespace=settings.namespace, partitions=settings.partitions, retention_seconds=settings.retention_seconds)
+        self._store = Store(
+            url,
+            namespace=settings.namespace,
+            partitions=settings.partitions,
+            retention_seconds=settings.retention_seconds,
+            access_entries=settings.access_entries,
+        )
         self._pod: Pod | None = None
         self._told_to_stop = asyncio.Event()
         self._away_since: float | None = None

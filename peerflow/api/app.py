@@ -9,11 +9,12 @@ from importlib.metadata import PackageNotFoundError, version
 from fastapi import APIRouter, Depends, FastAPI
 
 from engine.events import Publisher
-from peerflow.api import cluster, control, describe, docs_page, explain, health, refusals, run_parts, runs, submit
+from peerflow.api import access, cluster, control, describe, docs_page, explain, health, refusals, run_parts, runs, submit
 from peerflow.api.body import Bodies
 from peerflow.api.callers import Authenticate, Scope, anybody, needs
 from peerflow.api.context import ApiContext, Readiness
 from peerflow.api.outermost import Outermost
+from peerflow.api.tenancy import own_run
 from peerflow.settings import Settings
 from storage.store import Store
 
@@ -26,14 +27,16 @@ ROUTES: tuple[tuple[APIRouter, Scope | None], ...] = (
     (explain.router, Scope.READ),
     (control.router, Scope.CONTROL),
     (cluster.router, Scope.READ),
+    (access.router, Scope.ADMIN),
     (health.router, None),
 )
-"""Every route, and the scope that it takes; None is open to everybody."""
+"""Every route, and the scope that it takes; None is open to everybody, and for what is nobody's. Before all others stands `own_run`."""
 
 TAGS = [
     {"name": "workflows", "description": "Start a run."},
     {"name": "runs", "description": "Read and control runs."},
     {"name": "pods", "description": "Who is there, and what can be called."},
+    {"name": "access", "description": "Who did what."},
     {"name": "operations", "description": "For probes."},
 ]
 
@@ -77,7 +80,7 @@ def create_app(
         authenticate=authenticate,
     )
     for router, scope in ROUTES:
-        app.include_router(router, dependencies=[] if scope is None else [Depends(needs(scope))])
+        app.include_router(router, dependencies=[] if scope is None else [Depends(needs(scope)), Depends(own_run)])
     refusals.install(app)
     describe.install(app)
     docs_page.install(app)

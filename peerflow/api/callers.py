@@ -42,6 +42,11 @@ class Caller:
     identified: bool = True
     """False where nobody was asked for a key."""
 
+    @property
+    def by(self) -> str | None:
+        """Its name, as what it does is noted under it; None where nobody was asked."""
+        return self.name if self.identified else None
+
     def may(self, scope: Scope) -> bool:
         return scope in self.scopes or Scope.ADMIN in self.scopes
 

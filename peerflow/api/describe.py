@@ -27,7 +27,7 @@ Any pod answers every call. `POST /workflow` stores a run and answers with its `
 
 REFUSALS: Final[dict[int, str]] = {
     400: "The body is no JSON, or a header or query parameter is wrong",
-    403: "The list of all runs is closed",
+    403: "The list is closed to the caller",
     404: "There is no such run or task",
     408: "The body came too slowly",
     409: "The run had finished first",

@@ -43,6 +43,8 @@ TITLES: Final[dict[str, str]] = {
     "storage-refused": "Redis refused the call",
     "storage-unavailable": "Redis cannot be reached",
     "task-not-found": "The task does not exist",
+    "tenant-closed": "The tenant is closed to the caller",
+    "too-many-requests": "The caller sends too many requests",
 }
 
 

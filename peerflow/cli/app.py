@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from engine.errors import PeerflowError
-from peerflow.cli import doctor, explain, queries, serve, submit
+from peerflow.cli import access, doctor, explain, queries, serve, submit
 from peerflow.cli.errors import INTERRUPTED, SUCCESS, report
 from peerflow.cli.output import own_version, stderr
 
@@ -36,6 +36,7 @@ app.command()(explain.explain)
 app.command()(queries.cancel)
 app.command()(queries.tasks)
 app.command()(queries.pods)
+app.command()(access.access)
 app.command()(doctor.doctor)
 
 
