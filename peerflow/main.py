@@ -11,7 +11,6 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from io import TextIOWrapper
 
-import uvicorn
 from fastapi import FastAPI
 from pydantic import JsonValue
 
@@ -19,7 +18,7 @@ from engine.errors import ConfigError, StorageError
 from engine.events import PodStarted, Publisher, StorageBack, StorageLost
 from peerflow import __version__, logging
 from peerflow.api import create_app
-from peerflow.http_server import Server
+from peerflow.http_server import Server, config_of
 from peerflow.settings import Settings
 from scheduler.builtin import register_builtins
 from scheduler.identity import PodOptions
@@ -38,12 +37,7 @@ EXIT_CONFIG = 2
 EXIT_STORAGE = 1
 EMBEDDED_CHECK_SECONDS = 1.0
 """How often a pod whose embedded server does not answer looks whether it must be started again."""
-KEEP_ALIVE_SECONDS = 75
 BACKLOG = 2048
-SHUTDOWN_SECONDS = 10
-"""For requests that are still under way when the pod has drained."""
-CONNECTIONS = 5000
-"""More are answered 503 at once, so that a flood cannot take the memory that running tasks need."""
 
 
 def serve(settings: Settings) -> int:
@@ -148,18 +142,7 @@ class Service:
             publisher=self._publisher,
             lifespan=lambda app: self._lifespan(app, listener),
         )
-        config = uvicorn.Config(
-            app,
-            lifespan="on",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_keep_alive=KEEP_ALIVE_SECONDS,
-            limit_concurrency=CONNECTIONS,
-            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-            h11_max_incomplete_event_size=64 * 1024,
-        )
-        server = Server(config)
+        server = Server(config_of(app))
         stopping = asyncio.create_task(self._stop_when_told(server))
         try:
             await server.serve(sockets=[listener])

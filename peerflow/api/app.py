@@ -84,7 +84,7 @@ def create_app(
     refusals.install(app)
     describe.install(app)
     docs_page.install(app)
-    app.add_middleware(Outermost, publisher=publisher)
+    app.add_middleware(Outermost, publisher=publisher, hsts_seconds=settings.hsts_seconds)
     return app
 
 

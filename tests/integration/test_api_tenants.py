@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from typing import Any
+from collections.abc import AsyncGenerator, Iterable
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -178,7 +178,7 @@ async def test_a_pod_without_keys_writes_and_reads_what_it_ever_did(bench: Bench
     async with httpx.AsyncClient(transport=httpx.ASGITransport(pod), base_url="http://pod") as client:
         with redis.Redis.from_url(valkey_url) as server:
             run_id = (await client.post("/workflow", json=STEPS)).json()["run_id"]
-            names = [key.decode() for key in server.scan_iter(match=f"{{{namespace}:*")]
+            names = [key.decode() for key in cast("Iterable[bytes]", server.scan_iter(match=f"{{{namespace}:*"))]
         assert not [name for name in names if ":access" in name or ":runs:" in name]
         run = (await client.get(f"/runs/{run_id}")).json()
         assert (run["tenant"], run["created_by"]) == ("default", None)

@@ -8,6 +8,7 @@ import httpx
 import pytest
 from fastapi import FastAPI, Request
 from fastapi.routing import APIRoute
+from pydantic import JsonValue
 
 from engine.compile import compile_document
 from peerflow.api import create_app
@@ -20,7 +21,7 @@ from tests.support.canned_store import RUN_ID, CannedStore
 from tests.unit.api.conftest import FUNCTIONS, Recorder, make_pod
 
 UNKNOWN = "01890a5d-ac96-774b-bcce-b302099a8f00"
-SMALL = {"steps": [{"type": "sequential", "tasks": ["task_a"]}]}
+SMALL: dict[str, JsonValue] = {"steps": [{"type": "sequential", "tasks": ["task_a"]}]}
 CALLERS = {
     "ann": Caller("ann", "blue", frozenset(Scope)),
     "bob": Caller("bob", "red", frozenset(Scope)),

@@ -266,7 +266,7 @@ def test_who_did_what_is_a_table_or_json(cli: Cli, pods: FakePods) -> None:
     assert all(word in out for word in ("ann", "blue", "submit", RUN_ID, "created"))
     assert dict(pods.requests[0].url.params) == {"tenant": "blue", "limit": "100"}
     assert json.loads(cli("access", "--json").out)[0]["caller"] == "ann"
-    pods.on("GET /access", {"entries": [entry] * 3, "next_cursor": "x"})
+    pods.on("GET /access", {"entries": [entry, entry, entry], "next_cursor": "x"})
     assert "more entries exist than 2" in cli("access", "-n", "2").err
     pods.on("GET /access", {"entries": [], "next_cursor": None})
     assert "nothing was done" in cli("access").out
