@@ -5,6 +5,7 @@ The scripts in lua/ build the same names from the prefix, and list them in their
 
 | key after the prefix | type | holds | goes away |
 | --- | --- | --- | --- |
+| `tokens:<digest>` | hash | a caller's bucket of requests: its level, when it was so full | when it is full again |
 | `run:<id>` | hash | state, times, counters, settings of a run | retention after the run has ended |
 | `run:<id>:tasks` | hash | index → record; a pending task has none | with the run |
 | `run:<id>:edges` | hash | index → predecessors that have ended | field by field when decided; with the run |

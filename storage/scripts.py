@@ -35,6 +35,7 @@ NAMES = (
     "confirm_effect",
     "heads",
     "note_waits",
+    "take_token",
 )
 
 Argument = str | bytes | int

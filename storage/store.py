@@ -26,6 +26,7 @@ from storage.partition import EDGES_PER_CALL, Partition
 from storage.repeat import until_answered
 from storage.scripts import all_scripts, call
 from storage.server import Inspection, agree_on_layout, inspect
+from storage.tokens import Tokens
 from storage.views import DEFAULT_TENANT, Cancelled, Created, NewRun, ServerInfo
 
 if TYPE_CHECKING:
@@ -129,6 +130,10 @@ class Store(Explainer):
             HeartbeatConnection(self._url, partition.keys, self.address, timeout_seconds=timeout_seconds, rig=self._rig)
             for partition in self.partitions
         ]
+
+    def tokens(self, *, per_second: float, burst: int) -> Tokens:
+        """Buckets of requests, one for each caller."""
+        return Tokens(self._client, self.partitions, self.address, per_second=per_second, burst=burst)
 
     async def create_run(self, new: NewRun) -> Created:
         """Stores a run and makes its first tasks ready, all or nothing.

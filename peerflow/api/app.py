@@ -14,6 +14,7 @@ from peerflow.api.body import Bodies
 from peerflow.api.callers import Authenticate, Scope, anybody, needs
 from peerflow.api.context import ApiContext, Readiness
 from peerflow.api.outermost import Outermost
+from peerflow.api.rate_limit import limited
 from peerflow.api.tenancy import own_run
 from peerflow.settings import Settings
 from storage.store import Store
@@ -69,6 +70,7 @@ def create_app(
         # Nothing about requests leaves the pod because an OTEL_* variable happens to be set.
         telemetry={"auto_configure": False, "tracing": False, "metrics": False, "logs": False},
     )
+    rate = settings.rate_limit_per_second
     app.state.api = ApiContext(
         store=store,
         limits=settings.limits,
@@ -77,7 +79,7 @@ def create_app(
         function_names=function_names,
         publisher=publisher,
         bodies=Bodies(max(settings.limit_body_bytes, settings.limit_other_body_bytes)),
-        authenticate=authenticate,
+        authenticate=limited(authenticate, store.tokens(per_second=rate, burst=settings.rate_limit_burst)) if rate else authenticate,
     )
     for router, scope in ROUTES:
         app.include_router(router, dependencies=[] if scope is None else [Depends(needs(scope)), Depends(own_run)])

@@ -13,6 +13,8 @@ from engine.events import Publisher
 from peerflow.api.problem import RequestRefused
 from peerflow.logging import RequestFailed
 
+ADDED: Final = "peerflow.headers"
+"""Where a request's scope keeps headers that its answer is to bear."""
 HEADERS: Final[dict[str, str]] = {
     # Answers are data of a moment; a page that sets its own rules keeps them.
     "Cache-Control": "no-store",
@@ -38,9 +40,11 @@ class Outermost:
             await self._app(scope, receive, send)
             return
         head = scope["method"] == "HEAD"
-        answering = _Answering(send, self._headers, with_body=not head)
+        # What the request's way adds: of the rate limit, where one holds.
+        added: dict[str, str] = {}
+        answering = _Answering(send, self._headers, added, with_body=not head)
         # HEAD is GET without the body (RFC 9110 §9.3.2); routes need not know. The server's own scope stays as it is.
-        inner = {**scope, "method": "GET"} if head else scope
+        inner = {**scope, "method": "GET" if head else scope["method"], ADDED: added}
         try:
             await self._app(inner, receive, answering)
         except Exception as error:
@@ -55,9 +59,9 @@ class Outermost:
 class _Answering:
     """`send` of one request: adds headers, and leaves the body out for HEAD."""
 
-    def __init__(self, send: Send, added: Mapping[str, str], *, with_body: bool) -> None:
+    def __init__(self, send: Send, always: Mapping[str, str], added: Mapping[str, str], *, with_body: bool) -> None:
         self._send = send
-        self._added = added
+        self._always, self._added = always, added
         self._with_body = with_body
         self.started = False
 
@@ -67,7 +71,7 @@ class _Answering:
             # A copy: some responses are made once and sent often.
             message = {**message, "headers": list(message["headers"])}
             headers = MutableHeaders(raw=message["headers"])
-            for name, value in self._added.items():
+            for name, value in (*self._always.items(), *self._added.items()):
                 headers.setdefault(name, value)
         elif message["type"] == "http.response.body" and not self._with_body:
             message = {**message, "body": b""}

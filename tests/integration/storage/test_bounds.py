@@ -213,3 +213,16 @@ async def test_results_of_the_largest_size_are_read_in_bounded_pages(lab: Lab, m
         await pod.commit(pod.end(claim, payload='"' + "x" * 262_000 + '"'))
     await auditor_of(lab, pod).look(run_id)
     check(meter, "restore")
+
+
+async def test_callers_with_names_and_the_runs_of_a_tenant(lab: Lab, meter: Meter) -> None:
+    tokens = lab.store.tokens(per_second=1.0, burst=50)
+    runs = [await lab.create(dag(a=""), tenant="blue", caller="ann") for _ in range(250)]
+    for run_id in runs:
+        await lab.store.cancel(run_id, "enough", caller="bob")
+        await tokens.take("ann")
+    lab.bring_forward("unlist")
+    for _ in range(4):
+        await lab.pod("p1").fire()
+    assert lab.client.zcard(lab.keys.runs_of("blue")) == lab.client.zcard(lab.keys.runs) == 0
+    check(meter, "create_run", "cancel", "fire_timers", "take_token")

@@ -46,6 +46,7 @@ LATE: dict[str, tuple[set[str], str]] = {
     "confirm_effect": (set(), ""),
     "heads": (set(), ""),
     "note_waits": (set(), ""),
+    "take_token": (set(), ""),
 }
 """Script → what it may read after its first write, and why nothing is left half made if that fails: all of it reads keys whose type is
 known, and what is read decides about nothing that was written."""
