@@ -40,6 +40,18 @@ class RequestFailed(Event):
     """Stands in the answer too, so that the two can be brought together."""
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class CallerRefused(Event):
+    """A caller asked for what its scopes do not allow, and was answered with status 403."""
+
+    caller: str
+    tenant: str
+    method: str
+    path: str
+    scope: str
+    """What it would have taken."""
+
+
 # The words for each event. What the fields say already is not repeated: every field of the event is on the line.
 _WORDS: Final[dict[type[Event], tuple[int, Callable[[Any], str]]]] = {
     events.PodStarted: (INFO, lambda _: "pod started"),
@@ -60,6 +72,7 @@ _WORDS: Final[dict[type[Event], tuple[int, Callable[[Any], str]]]] = {
     events.StorageBack: (INFO, lambda e: f"{e.address} answers again"),
     events.HeartbeatLate: (WARNING, lambda _: "a heartbeat took dangerously long: Redis, the network or this machine is too slow"),
     events.LoopFailed: (ERROR, lambda e: f"the {e.loop} loop failed and goes on: {e.error}"),
+    CallerRefused: (WARNING, lambda e: f"{e.caller} may not {e.method} {e.path}: it takes the scope {e.scope}"),
     RequestFailed: (ERROR, lambda e: f"{e.method} {e.path} failed: {type(e.error).__name__}: {e.error}"),
 }
 

@@ -13,8 +13,9 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from peerflow.api.context import Api
+from peerflow.api.context import Api, ApiContext
 from peerflow.api.problem import RequestRefused
+from peerflow.logging import CallerRefused
 
 
 class Scope(StrEnum):
@@ -72,11 +73,14 @@ CallerOf = Annotated[Caller, Depends(_caller)]
 """A route's parameter `caller`; asked once for each request."""
 
 
-def needs(scope: Scope) -> Callable[[Caller], Awaitable[None]]:
+def needs(scope: Scope) -> Callable[[Request, ApiContext, Caller], Awaitable[None]]:
     """A dependency that refuses callers without this scope (403)."""
 
-    async def check(caller: CallerOf) -> None:
+    async def check(request: Request, api: Api, caller: CallerOf) -> None:
         if not caller.may(scope):
+            api.publisher.publish(
+                CallerRefused(caller=caller.name, tenant=caller.tenant, method=request.method, path=request.url.path, scope=scope)
+            )
             raise RequestRefused(
                 403,
                 "scope-missing",

@@ -14,6 +14,7 @@ from engine.compile import compile_document
 from peerflow.api import create_app
 from peerflow.api.callers import DEFAULT_TENANT, Caller, Scope
 from peerflow.api.tenancy import own_run
+from peerflow.logging import CallerRefused
 from peerflow.settings import Settings
 from storage import views
 from storage.views import NewRun
@@ -25,6 +26,7 @@ SMALL: dict[str, JsonValue] = {"steps": [{"type": "sequential", "tasks": ["task_
 CALLERS = {
     "ann": Caller("ann", "blue", frozenset(Scope)),
     "bob": Caller("bob", "red", frozenset(Scope)),
+    "ray": Caller("ray", "blue", frozenset({Scope.READ})),
     "eve": Caller("eve", "ops", frozenset(Scope), everywhere=True),
 }
 
@@ -37,13 +39,13 @@ class Tenants:
     """A pod whose callers say who they are."""
 
     def __init__(self) -> None:
-        self.store = CannedStore()
+        self.store, self.recorder = CannedStore(), Recorder()
         self.app = create_app(
             self.store.as_store(),
             settings=Settings(),
             readiness=lambda: (True, "ready", {}),
             function_names=FUNCTIONS,
-            publisher=Recorder(),
+            publisher=self.recorder,
             authenticate=by_name,
         )
         self.client = httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://pod")
@@ -154,3 +156,13 @@ async def test_lists_are_those_of_the_caller_s_tenant(tenants: Tenants, path: st
 async def test_who_did_what_is_not_told_where_nobody_has_a_name() -> None:
     problem = await make_pod(debug=True).refused("GET", "/access", 403)
     assert problem.type == "urn:peerflow:problem:list-closed"
+
+
+async def test_what_a_caller_s_scopes_do_not_allow_is_a_line_of_the_log(tenants: Tenants) -> None:
+    tenants.put("blue")
+    assert (await tenants.ask("ray", "GET", f"/runs/{RUN_ID}")).status_code == 200
+    assert tenants.recorder.events == []
+    assert (await tenants.ask("ray", "POST", f"/runs/{RUN_ID}/cancel")).status_code == 403
+    assert tenants.recorder.events == [
+        CallerRefused(caller="ray", tenant="blue", method="POST", path=f"/runs/{RUN_ID}/cancel", scope="control")
+    ]
