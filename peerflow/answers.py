@@ -54,6 +54,8 @@ class Run(Answer):
     counts: dict[TaskState, int] = Field(default_factory=dict[TaskState, int])
     total: int = 0
     reason: str | None = None
+    tenant: str = "default"
+    created_by: str | None = None
 
     @property
     def finished(self) -> bool:
@@ -124,6 +126,23 @@ class Event(Answer):
     attempt: int | None = None
     pod: str | None = None
     detail: str | None = None
+    caller: str | None = None
+
+
+class AccessEntry(Answer):
+    """Somebody did something to a run, or tried."""
+
+    at: datetime
+    caller: str
+    tenant: str
+    action: str
+    run_id: str
+    outcome: str
+
+
+class AccessPage(Answer):
+    entries: list[AccessEntry]
+    next_cursor: str | None = None
 
 
 class EventPage(Answer):

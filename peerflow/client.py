@@ -26,6 +26,8 @@ from engine.definition import WorkflowDefinition
 from engine.states import RunState, TaskState
 from engine.strict_json import dumps
 from peerflow.answers import (
+    AccessEntry,
+    AccessPage,
     Answer,
     Event,
     EventPage,
@@ -145,12 +147,24 @@ class Client:
             self._sleep(pause_seconds)
             pause_seconds = min(pause_seconds * 1.3, LAST_POLL_SECONDS)
 
-    def runs(self, *, status: RunState | None = None, name: str | None = None, label: str | None = None) -> Iterator[Run]:
-        """Runs, newest first, fetched page by page as they are taken; `label` is `key=value`."""
-        params: dict[str, str | int | None] = {"status": status, "name": name, "label": label, "limit": 100}
+    def runs(
+        self, *, status: RunState | None = None, name: str | None = None, label: str | None = None, tenant: str | None = None
+    ) -> Iterator[Run]:
+        """Runs, newest first, fetched page by page as they are taken; `label` is `key=value`, `tenant` for callers who see all tenants."""
+        params: dict[str, str | int | None] = {"status": status, "name": name, "label": label, "tenant": tenant, "limit": 100}
         while True:
             page = self._get("/runs", RunPage, params)
             yield from page.runs
+            if page.next_cursor is None:
+                return
+            params["cursor"] = page.next_cursor
+
+    def access(self, *, tenant: str | None = None) -> Iterator[AccessEntry]:
+        """Who submitted and cancelled runs, newest first, fetched page by page as they are taken. Takes a key with the scope `admin`."""
+        params: dict[str, str | int | None] = {"tenant": tenant, "limit": 100}
+        while True:
+            page = self._get("/access", AccessPage, params)
+            yield from page.entries
             if page.next_cursor is None:
                 return
             params["cursor"] = page.next_cursor

@@ -9,14 +9,37 @@ from collections.abc import Generator
 from typing import Any
 
 import uvicorn
+from fastapi import FastAPI
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from peerflow.http_protocol import Protocol
 from peerflow.taking_turns import TakingTurns
 
+KEEP_ALIVE_SECONDS = 75
+SHUTDOWN_SECONDS = 10
+"""For requests that are still under way when the pod has drained."""
+CONNECTIONS = 5000
+"""More are answered 503 at once, so that a flood cannot take the memory that running tasks need."""
 LINGER_SECONDS = 0.5
 """How long a connection without a request is kept after the last one was accepted: what its client has sent meanwhile is answered."""
 LOOK_SECONDS = 0.01
+
+
+def config_of(app: FastAPI) -> uvicorn.Config:
+    """How a pod serves its application."""
+    return uvicorn.Config(
+        app,
+        http=Protocol,
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        limit_concurrency=CONNECTIONS,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+    )
 
 
 class Server(uvicorn.Server):

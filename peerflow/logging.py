@@ -41,6 +41,18 @@ class RequestFailed(Event):
     """Stands in the answer too, so that the two can be brought together."""
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class CallerRefused(Event):
+    """A caller asked for what its scopes do not allow, and was answered with status 403."""
+
+    caller: str
+    tenant: str
+    method: str
+    path: str
+    scope: str
+    """What it would have taken."""
+
+
 # The words for each event. What the fields say already is not repeated: every field of the event is on the line.
 _WORDS: Final[dict[type[Event], tuple[int, Callable[[Any], str]]]] = {
     events.PodStarted: (INFO, lambda _: "pod started"),
@@ -68,6 +80,7 @@ _WORDS: Final[dict[type[Event], tuple[int, Callable[[Any], str]]]] = {
         lambda _: "the keys of the tokens' issuer cannot be fetched; those that are known stay in force for a day",
     ),
     auth_events.IssuerBack: (INFO, lambda _: "the keys of the tokens' issuer are there again"),
+    CallerRefused: (WARNING, lambda e: f"{e.caller} may not {e.method} {e.path}: it takes the scope {e.scope}"),
     RequestFailed: (ERROR, lambda e: f"{e.method} {e.path} failed: {type(e.error).__name__}: {e.error}"),
 }
 

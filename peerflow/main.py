@@ -12,7 +12,6 @@ from contextlib import asynccontextmanager
 from io import TextIOWrapper
 from typing import TYPE_CHECKING
 
-import uvicorn
 from fastapi import FastAPI
 from pydantic import JsonValue
 
@@ -23,7 +22,7 @@ from peerflow.api import create_app
 from peerflow.api.authenticator import authenticator
 from peerflow.api.callers import anybody
 from peerflow.auth.access import Access, open_access
-from peerflow.http_server import Server
+from peerflow.http_server import Server, config_of
 from peerflow.listener import Place, listen
 from peerflow.log_writer import LogWriter
 from peerflow.metrics_wiring import count
@@ -50,11 +49,6 @@ EXIT_CONFIG = 2
 EXIT_STORAGE = 1
 EMBEDDED_CHECK_SECONDS = 1.0
 """How often a pod whose embedded server does not answer looks whether it must be started again."""
-KEEP_ALIVE_SECONDS = 75
-SHUTDOWN_SECONDS = 10
-"""For requests that are still under way when the pod has drained."""
-CONNECTIONS = 5000
-"""More are answered 503 at once, so that a flood cannot take the memory that running tasks need."""
 
 
 def serve(settings: Settings, place: Place | None = None) -> int:
@@ -167,7 +161,13 @@ class Service:
         self._others_serve = False
         self._tracing: Tracing | None = None
         self._warnings: list[JsonValue] = [*settings.warnings()]
-        self._store = Store(url, namespace=settings.namespace, partitions=settings.partitions, retention_seconds=settings.retention_seconds)
+        self._store = Store(
+            url,
+            namespace=settings.namespace,
+            partitions=settings.partitions,
+            retention_seconds=settings.retention_seconds,
+            access_entries=settings.access_entries,
+        )
         self._pod: Pod | None = None
         self._metrics = count(settings, self._store, self._readiness, lambda: self._pod, log) if settings.metrics else None
         if self._metrics is not None:
@@ -202,17 +202,7 @@ class Service:
         )
         if self._tracing is not None:
             self._tracing.install(app)
-        config = uvicorn.Config(
-            app,
-            lifespan="on",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_keep_alive=KEEP_ALIVE_SECONDS,
-            limit_concurrency=CONNECTIONS,
-            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-            h11_max_incomplete_event_size=64 * 1024,
-        )
+        config = config_of(app)
         server = Server(config) if self._place is None else Server(config, shared=listener)
         own = listener if self._place is None else self._place.listen_alone()
         stopping = asyncio.create_task(self._stop_when_told(server))

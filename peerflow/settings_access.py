@@ -60,3 +60,20 @@ class AccessSettings(BaseSettings):
             names = [name for name in ("audience", "jwks_url", "tenant_claim") if getattr(self, f"oidc_{name}")]
             return [f"PEERFLOW_OIDC_{name.upper()} does nothing without PEERFLOW_OIDC_ISSUER; set both" for name in names]
         return []
+
+    access_entries: int = setting(
+        10_000, "how many entries of who did what each partition keeps, about", "a number from 100 to 1000000", ge=100, le=1_000_000
+    )
+    rate_limit_per_second: float = setting(
+        0.0, "requests of one caller a second, over all pods together; 0 is no limit", "a number from 0 to 1000000", ge=0, le=1e6
+    )
+    rate_limit_burst: int = setting(
+        50, "requests that a caller who was quiet may send at once, before the rate holds", "a number from 1 to 1000000", ge=1, le=1_000_000
+    )
+    hsts_seconds: int = setting(
+        0,
+        "TLS is in front: browsers are told to use nothing else for so long (`Strict-Transport-Security`); 0 says nothing",
+        "a number of seconds from 0 to 63072000",
+        ge=0,
+        le=63_072_000,
+    )

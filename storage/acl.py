@@ -1,7 +1,7 @@
 """What a pod asks of the server, and the ACL user that may do that and nothing else.
 
 The server checks a user's rights at every command, those of a script included. So the lists below are complete, or a script stops in the
-middle: a test compares them with what scripts and clients send, and `Store.prepare` asks the server before the first run (`access`).
+middle: a test compares them with what scripts and clients send, and `Store.prepare` asks the server before the first run (`rights`).
 HELLO, AUTH and QUIT need no right.
 """
 
@@ -16,14 +16,14 @@ NO_PASSWORD: Final = "0" * 64
 """The hash of no password that anybody knows: what stands for the real one in files that everybody may read."""
 
 IN_SCRIPTS: Final = (
-    "del", "exists", "get", "hdel", "hget", "hincrby", "hmget", "hset", "lindex", "llen", "lpop", "lrange", "lset", "ltrim", "persist", "pexpire",
-    "pttl", "rpush", "set", "time", "zadd", "zcard", "zmscore", "zpopmax", "zrange", "zrangebyscore", "zrem", "zremrangebyscore",
-    "zrevrange", "zscore",
+    "del", "exists", "get", "hdel", "hget", "hincrby", "hmget", "hset", "lindex", "llen", "lpop", "lrange", "lset", "ltrim", "persist",
+    "pexpire", "pttl", "rpush", "set", "time", "xadd", "zadd", "zcard", "zmscore", "zpopmax", "zrange", "zrangebyscore", "zrem",
+    "zremrangebyscore", "zrevrange", "zscore",
 )  # fmt: skip
 """What the files in lua/ call."""
 FROM_CLIENTS: Final = (
     "blpop", "evalsha", "exec", "get", "hget", "hgetall", "hmget", "hsetnx", "info", "lpop", "lrange", "multi", "script|load", "time",
-    "zcard", "zrange", "zrevrangebyscore", "zscan", "zscore",
+    "xrevrange", "zcard", "zrange", "zrevrangebyscore", "zscan", "zscore",
 )  # fmt: skip
 """What the modules of this package send. CONFIG GET, which `storage.server` tries, is left out: it would show the server's passwords."""
 FROM_CONNECTIONS: Final = ("client|setname", "select")
@@ -39,6 +39,7 @@ _TRIED_WITH: Final = {
     "x": "client|setname script|load select",
     "x 1 %": "evalsha",
     "%": "del exists get hgetall llen lpop persist pttl zcard zpopmax",
+    "% * x 1": "xadd",
     "% 1": "blpop hdel hget hmget lindex pexpire rpush set zmscore zrem zscan zscore",
 }
 """Arguments of a trial → the commands that have so many of them; all others have two after their key."""
@@ -79,6 +80,6 @@ def is_user_name(text: str) -> bool:
 
 
 def trials() -> list[str]:
-    """One line for each of COMMANDS, as the script `access` takes it; `%` stands for a key of the partition."""
+    """One line for each of COMMANDS, as the script `rights` takes it; `%` stands for a key of the partition."""
     given = {name: arguments for arguments, names in _TRIED_WITH.items() for name in names.split()}
     return [f"{name.replace('|', ' ')} {given.get(name, '% 1 1')}".rstrip() for name in COMMANDS]

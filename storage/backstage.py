@@ -48,7 +48,7 @@ class Glimpse:
 
     def next_timer_of(self, run_id: str) -> int | None:
         """When the run's next timer is due, ms; its being forgotten is none."""
-        return next((due for due, member in self.timers if f" {run_id}" in member and not member.startswith("forget ")), None)
+        return next((due for due, member in self.timers if f" {run_id}" in member and not member.startswith(("forget ", "unlist "))), None)
 
 
 class Backstage:

@@ -5,6 +5,7 @@ The scripts in lua/ build the same names from the prefix, and list them in their
 
 | key after the prefix | type | holds | goes away |
 | --- | --- | --- | --- |
+| `tokens:<digest>` | hash | a caller's bucket of requests: its level, when it was so full | when it is full again |
 | `run:<id>` | hash | state, times, counters, settings of a run | retention after the run has ended |
 | `run:<id>:tasks` | hash | index → record; a pending task has none | with the run |
 | `run:<id>:edges` | hash | index → predecessors that have ended | field by field when decided; with the run |
@@ -14,7 +15,9 @@ The scripts in lua/ build the same names from the prefix, and list them in their
 | `run:<id>:log` | list | what attempts have printed and logged, several lines an entry | with the run; the oldest where it is too much |
 | `run:<id>:logged` | hash | `index:attempt` → how much of it is there, `index:attempt:number` → where, `*` → of all | with the run |
 | `run:<id>:graph` | list | the definition, compressed, in parts | with the run; 60 s when never finished |
-| `runs` | zset | run → created ms | entry: by the `forget` timer |
+| `runs` | zset | run → created ms | entry: by the `forget` or `unlist` timer |
+| `runs:<tenant>` | zset | the same, of the runs of a tenant that is not the default one | entry: by the `unlist` timer |
+| `access` | stream | who submitted, cancelled, in order | all but about the last 10,000 (a setting) |
 | `idempotency:<digest>` | string | run and body digest | with the run |
 | `lanes`, `lane:<queue>/<function>` | zset | the ready queue | entry: claimed, or its run ended |
 | `audits` | zset | live run → ms from which its quiet counts; `*` → ms of the next search for others | entry: its run ended; `*` stays |
@@ -34,6 +37,8 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+
+from storage.views import DEFAULT_TENANT
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +80,13 @@ class Keys:
     def runs(self) -> str:
         return f"{self.prefix}runs"
 
+    def runs_of(self, tenant: str) -> str:
+        return f"{self.prefix}runs:{tenant}"
+
+    @property
+    def access(self) -> str:
+        return f"{self.prefix}access"
+
     @property
     def counters(self) -> str:
         return f"{self.prefix}counters"
@@ -105,6 +117,8 @@ def layout_key(namespace: str) -> str:
     return f"{{{namespace}}}:layout"
 
 
-def idempotency_digest(key: str) -> str:
-    """What stands for an idempotency key in key names: 32 hex digits, whatever the caller's key holds."""
-    return hashlib.sha256(key.encode()).hexdigest()[:32]
+def idempotency_digest(key: str, tenant: str = DEFAULT_TENANT) -> str:
+    """What stands for an idempotency key of a tenant in key names: 32 hex digits, whatever the caller's key holds."""
+    # Keys are printable, so that no key of the default tenant looks like one of another.
+    scoped = key if tenant == DEFAULT_TENANT else f"{tenant}\0{key}"
+    return hashlib.sha256(scoped.encode()).hexdigest()[:32]

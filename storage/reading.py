@@ -9,16 +9,19 @@ import re
 from collections.abc import Awaitable, Sequence
 from typing import cast
 
+import redis.asyncio
+
 from engine.errors import RunNotFound, TaskNotFound
 from engine.ids import is_run_id, partition_of
 from engine.states import RunState, TaskState
 from storage.connection import translated
 from storage.graphs import RunGraph
+from storage.owners import Owners
 from storage.partition import Partition
 from storage.pod_list import PodReader
 from storage.records import RunRow, attempt_view, effect_view, event_view, run_view, task_view
 from storage.stuck import with_reasons
-from storage.views import AttemptView, EffectView, EventView, RunPage, RunView, TaskView
+from storage.views import DEFAULT_TENANT, AttemptView, EffectView, EventView, RunPage, RunView, TaskView
 
 SCAN_ROWS = 200
 SCAN_LIMIT = 2_000
@@ -27,18 +30,35 @@ CURSOR = re.compile(r"([0-9]{1,15})\.(.{36})")
 """Created ms and id of the last run that was looked at."""
 FIELDS = (
     "state", "created", "started", "finished", "total", "name", "labels", "priority", "on_failure", "reason",
-    "ready", "running", "waiting", "succeeded", "failed", "skipped",
+    "ready", "running", "waiting", "succeeded", "failed", "skipped", "tenant", "caller",
 )  # fmt: skip
 
 
 class RunReader(PodReader):
     """The reading half of the Store."""
 
+    def __init__(self, client: redis.asyncio.Redis, partitions: Sequence[Partition], address: str) -> None:
+        super().__init__(client, partitions, address)
+        self.owners = Owners()
+
     def partition_for(self, run_id: str) -> Partition:
         """The partition that holds a run; raises RunNotFound for what is no run id at all."""
         if not is_run_id(run_id):
             raise RunNotFound(run_id)
         return self.partitions[partition_of(run_id, len(self.partitions))]
+
+    async def tenant_of(self, run_id: str) -> str:
+        """Whose the run is, for ever: asked of the server once, then remembered. Raises RunNotFound."""
+        tenant = self.owners.get(run_id)
+        if tenant is None:
+            keys = self.partition_for(run_id).keys
+            with translated(self.address):
+                state, tenant = await cast("Awaitable[list[str | None]]", self._client.hmget(keys.run(run_id), ("state", "tenant")))
+            if state is None:
+                raise RunNotFound(run_id)
+            tenant = tenant or DEFAULT_TENANT
+            self.owners.put(run_id, tenant)
+        return tenant
 
     async def get_run(self, run_id: str) -> RunView:
         """The run without its tasks. Raises RunNotFound."""
@@ -118,20 +138,22 @@ class RunReader(PodReader):
         before_ms: int | None = None,
         cursor: str | None = None,
         limit: int = 50,
+        tenant: str | None = None,
     ) -> RunPage:
         """Runs, newest first. A page may be short although there are more: `next_cursor` alone says whether there are.
 
-        `after_ms` is exclusive, `before_ms` too. Raises ValueError for a cursor that no page gave.
+        A `tenant` has a list of its own, so that a page costs the same beside however many runs of others; but for those of the default
+        tenant, which are looked for among all. `after_ms` is exclusive, `before_ms` too. Raises ValueError for a cursor that no page gave.
         """
         place = _parse_cursor(cursor)
         page: list[RunView] = []
         looked = 0
         while looked < SCAN_LIMIT:
-            ids, exhausted = await self._newest(place, after_ms, before_ms)
+            ids, exhausted = await self._newest(tenant, place, after_ms, before_ms)
             looked += len(ids)
             for run in await self._runs(ids):
                 place = run.created_at_ms, run.run_id
-                if _matches(run, status, name, label):
+                if tenant in {None, run.tenant} and _matches(run, status, name, label):
                     page.append(run)
                 if len(page) == limit:
                     return RunPage(page, f"{place[0]}.{place[1]}")
@@ -175,14 +197,14 @@ class RunReader(PodReader):
         return _found(run_id, _row(first)), records
 
     async def _newest(
-        self, place: tuple[int, str] | None, after_ms: int | None, before_ms: int | None
+        self, tenant: str | None, place: tuple[int, str] | None, after_ms: int | None, before_ms: int | None
     ) -> tuple[list[tuple[int, str]], bool]:
         """Up to SCAN_ROWS (created, id) behind `place` over all partitions, newest first, and whether that was all."""
         upper = str(place[0]) if place else f"({before_ms}" if before_ms is not None else "+inf"
         lower = f"({after_ms}" if after_ms is not None else "-inf"
         wanted = SCAN_ROWS + 1
         while True:
-            rows = await self._rows(upper, lower, wanted)
+            rows = await self._rows(tenant, upper, lower, wanted)
             # Of a partition with more rows than were asked for, those behind its last one are not known: nothing older may be told yet.
             cut = [row[-1] for row in rows if len(row) == wanted]
             behind = sorted((entry for row in rows for entry in row if place is None or entry < place), reverse=True)
@@ -192,12 +214,13 @@ class RunReader(PodReader):
             # More runs of one millisecond than rows.
             wanted *= 2
 
-    async def _rows(self, upper: str, lower: str, count: int) -> list[list[tuple[int, str]]]:
+    async def _rows(self, tenant: str | None, upper: str, lower: str, count: int) -> list[list[tuple[int, str]]]:
         """For each partition its newest (created, id) between two scores."""
         with translated(self.address):
             pipeline = self._client.pipeline(transaction=False)
             for partition in self.partitions:
-                pipeline.zrevrangebyscore(partition.keys.runs, upper, lower, start=0, num=count, withscores=True)
+                index = partition.keys.runs if tenant is None or tenant == DEFAULT_TENANT else partition.keys.runs_of(tenant)
+                pipeline.zrevrangebyscore(index, upper, lower, start=0, num=count, withscores=True)
             rows = cast("list[list[tuple[str, float]]]", await pipeline.execute())
         return [[(int(score), run_id) for run_id, score in row] for row in rows]
 

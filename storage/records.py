@@ -17,7 +17,7 @@ from engine.errors import StorageCorrupt
 from engine.graph import Graph
 from engine.ids import effect_key
 from engine.states import RunState, TaskState
-from storage.views import AttemptView, EffectView, EventView, RunView, TaskView
+from storage.views import DEFAULT_TENANT, AttemptView, EffectView, EventView, RunView, TaskView
 
 RunRow = Mapping[str, str]
 """The hash of a run as stored."""
@@ -46,6 +46,8 @@ def run_view(run_id: str, row: RunRow) -> RunView:
         priority=int(row.get("priority", 0)),
         on_failure=cast("Literal['continue', 'stop']", row.get("on_failure", "continue")),
         reason=row.get("reason") or None,
+        tenant=row.get("tenant", DEFAULT_TENANT),
+        created_by=row.get("caller"),
     )
 
 
@@ -99,14 +101,15 @@ def _cancelled(run: RunView, state: TaskState) -> str | None:
 
 
 def event_view(graph: Graph, seq: int, line: str, created_at_ms: int) -> EventView:
-    """One event from its line: "ms type", then for a task's event "index attempt pod", then text.
+    """One event from its line: "ms type", then for a task's event "index attempt pod", then text; of a run's, behind a tab, the caller.
 
     `task_repaired` and `run_repaired` change no state by themselves: what follows from them has events of its own.
     """
     offset, kind, *rest = line.split(" ", 2)
     at_ms, text = created_at_ms + int(offset), rest[0] if rest else ""
     if kind.startswith("run_"):
-        return EventView(seq, at_ms, kind, None, None, None, text or None)
+        said, _, caller = text.partition("\t")
+        return EventView(seq, at_ms, kind, None, None, None, said or None, caller or None)
     index, attempt, pod, *detail = text.split(" ", 3)
     return EventView(
         seq,

@@ -39,7 +39,8 @@ NAMES = (
     "heads",
     "note_waits",
     "append_log",
-    "access",
+    "rights",
+    "take_token",
 )
 
 Argument = str | bytes | int

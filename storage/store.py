@@ -18,7 +18,7 @@ from engine.ids import run_id as new_run_id
 from engine.observer import OnCall
 from engine.states import RunState
 from storage import tls
-from storage.access import check_access
+from storage.access_log import AccessLog
 from storage.connection import Connections, close, connections_of, open_client, topology_of, translated
 from storage.explaining import Explainer
 from storage.graphs import PART_BYTES, GraphCache, RunGraph, pack, parts_of
@@ -27,12 +27,14 @@ from storage.keys import Keys, idempotency_digest, layout_key
 from storage.partition import EDGES_PER_CALL, Partition
 from storage.ready_queue import QueueDepths, read_depths
 from storage.repeat import until_answered
+from storage.rights import check_rights
 from storage.scripts import all_scripts, call, observe_calls
 from storage.server import Inspection, agree_on_layout, inspect, weakest
 from storage.server_url import address_of, shown_address
 from storage.spread_client import SpreadClient, slot_of
+from storage.tokens import Tokens
 from storage.topology import Route
-from storage.views import Cancelled, Created, NewRun, ServerInfo
+from storage.views import DEFAULT_TENANT, Cancelled, Created, NewRun, ServerInfo
 
 if TYPE_CHECKING:
     from storage.gate import Rig
@@ -59,9 +61,11 @@ class Store(Explainer):
         partitions: int = 1,
         retention_seconds: float = 7 * 86_400.0,
         call_timeout_seconds: float = 2.5,
+        access_entries: int = 10_000,
         rig: Rig | None = None,
     ) -> None:
-        """`rig` is for tests: what stands between this store and its server."""
+        """Each partition keeps about the last `access_entries` of who did what. `rig` is for tests: what stands between this store and
+        its server."""
         self._url, self._namespace, self._rig = url, namespace, rig
         self._topology = topology_of(url)
         self.several_servers = self._topology is not None and not self._topology.source.checks_role
@@ -81,6 +85,8 @@ class Store(Explainer):
         super().__init__(
             client, [Partition(self._loops, self._inbox, Keys(namespace, number), address, graphs) for number in range(partitions)], address
         )
+        self.access_log = AccessLog(client, self.partitions, address)
+        self._access_entries = access_entries
         self._durability = "unknown"
         self._on_call: OnCall | None = None
 
@@ -126,7 +132,7 @@ class Store(Explainer):
                 for _, script in all_scripts():
                     await client.script_load(script)
         for partition in self.partitions if self.several_servers else self.partitions[:1]:
-            await check_access(self._client, self.address, partition.keys)
+            await check_rights(self._client, self.address, partition.keys)
         self._durability = inspection.info.persistence
         inspection.warnings.extend(tls.warnings(self._url))
         return inspection
@@ -202,13 +208,17 @@ class Store(Explainer):
                 connection.observe_calls(self._on_call)
         return connections
 
+    def tokens(self, *, per_second: float, burst: int) -> Tokens:
+        """Buckets of requests, one for each caller."""
+        return Tokens(self._client, self.partitions, self.address, per_second=per_second, burst=burst)
+
     async def create_run(self, new: NewRun) -> Created:
         """Stores a run and makes its first tasks ready, all or nothing.
 
-        Raises IdempotencyConflict where the key belongs to a run with another body.
+        Raises IdempotencyConflict where the tenant's key belongs to a run with another body.
         """
         packed = await asyncio.to_thread(pack, new.definition) if len(new.graph.tasks) > INLINE_TASKS else pack(new.definition)
-        key = idempotency_digest(new.idempotency_key) if new.idempotency_key is not None else ""
+        key = idempotency_digest(new.idempotency_key, new.tenant) if new.idempotency_key is not None else ""
         number = zlib.crc32(key.encode()) % len(self.partitions) if key else int.from_bytes(os.urandom(4)) % len(self.partitions)
         partition = self.partitions[number]
         # The id's time is for sorting ids only; everything that is decided by time is decided by the server's clock.
@@ -216,6 +226,7 @@ class Store(Explainer):
         graph = partition.graphs.put(run_id, packed, partition.graphs.known(packed) or RunGraph(new.definition, new.graph), trace=new.trace)
         answer = await until_answered(lambda: self._create(partition, run_id, key, new, packed, graph), within_seconds=ANSWER_SECONDS)
         if answer[0] == "OK":
+            self.owners.put(run_id, new.tenant)
             return Created(run_id, RunState(answer[2]), self._durability)
         if answer[0] == "EXISTS":
             return Created(answer[1], (await self.get_run(answer[1])).state, self._durability, existing=True)
@@ -236,6 +247,7 @@ class Store(Explainer):
                 definition.name or "", json.dumps(definition.labels, ensure_ascii=False) if definition.labels else "",
                 b"" if parts else packed, graph.roots(0, EDGES_PER_CALL), EDGES_PER_CALL if roots > EDGES_PER_CALL else "", len(parts),
                 new.trace,
+                "" if new.tenant == DEFAULT_TENANT else new.tenant, new.caller or "", self._access_entries,
             )  # fmt: skip
         if answer[0] == "UNSTAGED":
             # A failover in between has forgotten parts: from the first one again.
@@ -251,8 +263,8 @@ class Store(Explainer):
         """The trace context of a run that this pod has to do with; empty where it has none, or is not known here."""
         return self.partition_for(run_id).graphs.trace_of(run_id)
 
-    async def cancel(self, run_id: str, reason: str = "cancelled by a caller") -> Cancelled:
-        """Ends a run: nothing of it starts any more, no commit is accepted, running code is asked to stop.
+    async def cancel(self, run_id: str, reason: str = "cancelled by a caller", *, caller: str | None = None) -> Cancelled:
+        """Ends a run: nothing of it starts any more, no commit is accepted, running code is asked to stop. `caller` is whose wish it is.
 
         Cancelling twice is fine. Raises RunNotFound, or RunAlreadyFinished where the run ended first.
         """
@@ -260,7 +272,7 @@ class Store(Explainer):
 
         async def once() -> Sequence[str]:
             with translated(self.address):
-                return await call(self._client, "cancel", partition.keys.prefix, run_id, reason)
+                return await call(self._client, "cancel", partition.keys.prefix, run_id, reason, caller or "", self._access_entries)
 
         answer = await until_answered(once, within_seconds=ANSWER_SECONDS)
         if answer[0] == "UNKNOWN":

@@ -14,6 +14,9 @@ from engine.definition import WorkflowDefinition
 from engine.graph import Graph
 from engine.states import RunState, TaskState
 
+DEFAULT_TENANT = "default"
+"""Whose runs those are that name no tenant; storage does not write it down."""
+
 
 @dataclass(frozen=True, slots=True)
 class NewRun:
@@ -24,6 +27,10 @@ class NewRun:
     idempotency_key: str | None = None
     body_digest: str = ""
     """SHA-256 hex of the posted body; the same key with another digest is a conflict."""
+    tenant: str = DEFAULT_TENANT
+    """Whose the run is, for ever; idempotency keys are the tenant's, too."""
+    caller: str | None = None
+    """The name of whoever starts it; None where nobody was asked."""
     trace: str = ""
     """W3C trace context that the run's attempts go on with, as `traceparent`, a space and `tracestate`; empty without tracing."""
 
@@ -53,6 +60,9 @@ class RunView:
     on_failure: Literal["continue", "stop"] = "continue"
     reason: str | None = None
     """Why it ended as it did, in words, for `failed` and `cancelled`; `why_nothing_runs` tells of one that is stuck."""
+    tenant: str = DEFAULT_TENANT
+    created_by: str | None = None
+    """The name of the caller who started it, where one was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +124,34 @@ class EventView:
     attempt: int | None
     pod: str | None
     detail: str | None
+    caller: str | None = None
+    """Who created or cancelled the run, where a caller was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunPage:
     runs: list[RunView]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AccessView:
+    """Somebody did something to a run, or tried."""
+
+    at_ms: int
+    caller: str
+    tenant: str
+    """The run's."""
+    action: str
+    """`submit`, `cancel`."""
+    run_id: str
+    outcome: str
+    """`created`, `existing` (the idempotency key had a run), `conflict`; `cancelled`, `already succeeded`, …"""
+
+
+@dataclass(frozen=True, slots=True)
+class AccessPage:
+    entries: list[AccessView]
     next_cursor: str | None
 
 

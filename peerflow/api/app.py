@@ -10,13 +10,15 @@ from fastapi import APIRouter, Depends, FastAPI
 from fastapi.routing import APIRoute
 
 from engine.events import Publisher
-from peerflow.api import cluster, control, describe, docs_page, explain, health, logs, metrics, refusals, run_parts, runs, submit
+from peerflow.api import access, cluster, control, describe, docs_page, explain, health, logs, metrics, refusals, run_parts, runs, submit
 from peerflow.api.body import Bodies
 from peerflow.api.callers import Authenticate, Scope, anybody, needs
 from peerflow.api.context import ApiContext, BeginRunTrace, Readiness, Scrape
 from peerflow.api.followers import Followers
 from peerflow.api.measured import Measured, OnRequest
 from peerflow.api.outermost import Outermost
+from peerflow.api.rate_limit import limited
+from peerflow.api.tenancy import own_run
 from peerflow.settings import Settings
 from storage.store import Store
 
@@ -31,14 +33,16 @@ ROUTES: tuple[tuple[APIRouter, Scope | None], ...] = (
     (control.router, Scope.CONTROL),
     (cluster.router, Scope.READ),
     (metrics.router, Scope.READ),
+    (access.router, Scope.ADMIN),
     (health.router, None),
 )
-"""Every route, and the scope that it takes; None is open to everybody."""
+"""Every route, and the scope that it takes; None is open to everybody, and for what is nobody's. Before all others stands `own_run`."""
 
 TAGS = [
     {"name": "workflows", "description": "Start a run."},
     {"name": "runs", "description": "Read and control runs."},
     {"name": "pods", "description": "Who is there, and what can be called."},
+    {"name": "access", "description": "Who did what."},
     {"name": "operations", "description": "For probes and monitoring."},
 ]
 
@@ -75,6 +79,7 @@ def create_app(
         # Nothing about requests leaves the pod because an OTEL_* variable happens to be set.
         telemetry={"auto_configure": False, "tracing": False, "metrics": False, "logs": False},
     )
+    rate = settings.rate_limit_per_second
     app.state.api = ApiContext(
         store=store,
         limits=settings.limits,
@@ -84,18 +89,18 @@ def create_app(
         publisher=publisher,
         bodies=Bodies(max(settings.limit_body_bytes, settings.limit_other_body_bytes)),
         followers=Followers(store),
-        authenticate=authenticate,
+        authenticate=limited(authenticate, store.tokens(per_second=rate, burst=settings.rate_limit_burst)) if rate else authenticate,
         scrape=scrape,
         begin_run_trace=begin_run_trace,
     )
     for router, scope in ROUTES:
-        app.include_router(router, dependencies=[] if scope is None else [Depends(needs(scope))])
+        app.include_router(router, dependencies=[] if scope is None else [Depends(needs(scope)), Depends(own_run)])
     refusals.install(app)
     describe.install(app, scopes_of_routes(), asks_for_credentials=authenticate is not anybody)
     docs_page.install(app)
     if on_request is not None:
         app.add_middleware(Measured, on_request=on_request)
-    app.add_middleware(Outermost, publisher=publisher)
+    app.add_middleware(Outermost, publisher=publisher, hsts_seconds=settings.hsts_seconds)
     return app
 
 

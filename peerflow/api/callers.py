@@ -12,9 +12,10 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from peerflow.api.context import Api
+from peerflow.api.context import Api, ApiContext
 from peerflow.api.problem import RequestRefused
 from peerflow.auth.identity import DEFAULT_TENANT, Scope
+from peerflow.logging import CallerRefused
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,11 @@ class Caller:
     """Sees the runs of all tenants."""
     identified: bool = True
     """False where nobody was asked for a key."""
+
+    @property
+    def by(self) -> str | None:
+        """Its name, as what it does is noted under it; None where nobody was asked."""
+        return self.name if self.identified else None
 
     def may(self, scope: Scope) -> bool:
         return scope in self.scopes or Scope.ADMIN in self.scopes
@@ -53,11 +59,14 @@ CallerOf = Annotated[Caller, Depends(_caller)]
 """A route's parameter `caller`; asked once for each request."""
 
 
-def needs(scope: Scope) -> Callable[[Caller], Awaitable[None]]:
+def needs(scope: Scope) -> Callable[[Request, ApiContext, Caller], Awaitable[None]]:
     """A dependency that refuses callers without this scope (403)."""
 
-    async def check(caller: CallerOf) -> None:
+    async def check(request: Request, api: Api, caller: CallerOf) -> None:
         if not caller.may(scope):
+            api.publisher.publish(
+                CallerRefused(caller=caller.name, tenant=caller.tenant, method=request.method, path=request.url.path, scope=scope)
+            )
             raise RequestRefused(
                 403,
                 "scope-missing",

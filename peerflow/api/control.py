@@ -11,6 +11,7 @@ from engine import strict_json
 from engine.errors import DefinitionError
 from engine.events import RunCancelled
 from engine.problems import shown
+from peerflow.api.callers import CallerOf
 from peerflow.api.context import Api, ApiContext
 from peerflow.api.describe import CANCEL_BODY, answers
 from peerflow.api.headers import require_json
@@ -33,10 +34,10 @@ router = APIRouter(tags=["runs"], default_response_class=JsonAnswer)
     dependencies=[Depends(only())],
     summary="Cancel a run",
 )
-async def cancel(request: Request, api: Api, run_id: RunId) -> Response:
+async def cancel(request: Request, api: Api, caller: CallerOf, run_id: RunId) -> Response:
     run_id = run_id_of(run_id)
     reason = await _reason(request, api)
-    cancelled = await api.store.cancel(run_id, reason or DEFAULT_REASON)
+    cancelled = await api.store.cancel(run_id, reason or DEFAULT_REASON, caller=caller.by)
     api.publisher.publish(RunCancelled(run_id=run_id, reason=reason))
     return JsonAnswer({"run_id": run_id, "status": cancelled.state.value}, status_code=202)
 

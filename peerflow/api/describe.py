@@ -30,7 +30,7 @@ Any pod answers every call. `POST /workflow` stores a run and answers with its `
 REFUSALS: Final[dict[int, str]] = {
     400: "The body is no JSON, or a header or query parameter is wrong",
     401: "Credentials are missing, or refused",
-    403: "The credentials lack the scope that the call takes",
+    403: "The credentials lack the scope that the call takes, or the list is another tenant's",
     404: "There is no such run or task",
     408: "The body came too slowly",
     409: "The run had finished first",

@@ -59,6 +59,10 @@ class RunSummary(Shape):
     total: int
     reason: str | None
     """Why it ended as it did; of one run that is asked for, why nothing of it runs although tasks are ready."""
+    tenant: str
+    """Whose it is; `default` where callers have no keys."""
+    created_by: str | None
+    """The caller who started it; null where callers have no keys."""
 
 
 class Run(RunSummary):
@@ -172,12 +176,33 @@ class Event(Shape):
     attempt: int | None
     pod: str | None
     detail: str | None
+    caller: str | None
+    """Who created or cancelled the run; null elsewhere, and where callers have no keys."""
 
 
 class EventPage(Shape):
     events: list[Event]
     next_after: int | None
     """Give it as `after`; null where no more has happened yet."""
+
+
+class AccessEntry(Shape):
+    """Somebody did something to a run, or tried."""
+
+    at: Instant
+    caller: str
+    tenant: str
+    """The run's."""
+    action: Literal["submit", "cancel"]
+    run_id: Annotated[str, Field(examples=[RUN_ID])]
+    outcome: str
+    """`created`, `existing` (the idempotency key had that run), `conflict`; `cancelled`, `already succeeded`, …"""
+
+
+class AccessPage(Shape):
+    entries: list[AccessEntry]
+    next_cursor: str | None
+    """Null after the last page. A page may be short although there are more."""
 
 
 class Cancelled(Shape):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from typing import Final
 
 from starlette.datastructures import MutableHeaders
@@ -12,6 +13,8 @@ from engine.events import Publisher
 from peerflow.api.problem import RequestRefused
 from peerflow.logging import RequestFailed
 
+ADDED: Final = "peerflow.headers"
+"""Where a request's scope keeps headers that its answer is to bear."""
 HEADERS: Final[dict[str, str]] = {
     # Answers are data of a moment; a page that sets its own rules keeps them.
     "Cache-Control": "no-store",
@@ -26,18 +29,22 @@ HEADERS: Final[dict[str, str]] = {
 class Outermost:
     """Wraps the application; lifespan and WebSockets pass through."""
 
-    def __init__(self, app: ASGIApp, publisher: Publisher) -> None:
+    def __init__(self, app: ASGIApp, publisher: Publisher, *, hsts_seconds: int = 0) -> None:
+        """With `hsts_seconds` each answer says that for so long nothing but TLS is to be used (RFC 6797)."""
         self._app = app
         self._publisher = publisher
+        self._headers = {**HEADERS, "Strict-Transport-Security": f"max-age={hsts_seconds}"} if hsts_seconds else HEADERS
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         head = scope["method"] == "HEAD"
-        answering = _Answering(send, with_body=not head)
+        # What the request's way adds: of the rate limit, where one holds.
+        added: dict[str, str] = {}
+        answering = _Answering(send, self._headers, added, with_body=not head)
         # HEAD is GET without the body (RFC 9110 §9.3.2); routes need not know. The server's own scope stays as it is.
-        inner = {**scope, "method": "GET"} if head else scope
+        inner = {**scope, "method": "GET" if head else scope["method"], ADDED: added}
         try:
             await self._app(inner, receive, answering)
         except Exception as error:
@@ -52,8 +59,9 @@ class Outermost:
 class _Answering:
     """`send` of one request: adds headers, and leaves the body out for HEAD."""
 
-    def __init__(self, send: Send, *, with_body: bool) -> None:
+    def __init__(self, send: Send, always: Mapping[str, str], added: Mapping[str, str], *, with_body: bool) -> None:
         self._send = send
+        self._always, self._added = always, added
         self._with_body = with_body
         self.started = False
 
@@ -63,7 +71,7 @@ class _Answering:
             # A copy: some responses are made once and sent often.
             message = {**message, "headers": list(message["headers"])}
             headers = MutableHeaders(raw=message["headers"])
-            for name, value in HEADERS.items():
+            for name, value in (*self._always.items(), *self._added.items()):
                 headers.setdefault(name, value)
         elif message["type"] == "http.response.body" and not self._with_body:
             message = {**message, "body": b""}

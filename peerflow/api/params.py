@@ -33,6 +33,7 @@ REMEDIES: Final[dict[str, str]] = {
     "attempt": "give the number of an attempt, counted from 1",
     "follow": "give true or false",
     "name": "give a name of 1 to 256 characters",
+    "tenant": "give the name of a tenant, 1 to 128 characters",
 }
 
 RunId = Annotated[
@@ -55,6 +56,9 @@ TaskStatus = Annotated[TaskState | None, Query(description="Only tasks in this s
 Name = Annotated[str | None, Query(min_length=1, max_length=256, description="Only runs of exactly this name.")]
 Label = Annotated[
     str | None, Query(max_length=400, pattern=r"^[A-Za-z0-9_.-]{1,128}=", description="Only runs with this label: `key=value`.")
+]
+OfTenant = Annotated[
+    str | None, Query(min_length=1, max_length=128, description="Only this tenant's; for callers who see all tenants, or for one's own.")
 ]
 CreatedAfter = Annotated[AwareDatetime | None, Query(description="Only runs created later than this instant (RFC 3339).")]
 CreatedBefore = Annotated[AwareDatetime | None, Query(description="Only runs created earlier than this instant (RFC 3339).")]

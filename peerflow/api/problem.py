@@ -29,6 +29,8 @@ TITLES: Final[dict[str, str]] = {
     "credentials-missing": "The call takes a key or token",
     "definition-invalid": "The definition is refused",
     "header-invalid": "A header is refused",
+    "headers-slow": "The headers came too slowly",
+    "headers-too-large": "The headers are too large",
     "idempotency-conflict": "The idempotency key belongs to another definition",
     "internal-error": "The pod failed",
     "issuer-unavailable": "The issuer of tokens cannot be reached",
@@ -38,6 +40,7 @@ TITLES: Final[dict[str, str]] = {
     "metrics-off": "The pod counts nothing",
     "method-not-allowed": "The method is not allowed here",
     "query-invalid": "The query is refused",
+    "request-invalid": "The request is not HTTP",
     "route-not-found": "There is nothing at this address",
     "scope-missing": "The caller may not do this",
     "run-finished": "The run has already finished",
@@ -47,6 +50,8 @@ TITLES: Final[dict[str, str]] = {
     "storage-refused": "Redis refused the call",
     "storage-unavailable": "Redis cannot be reached",
     "task-not-found": "The task does not exist",
+    "tenant-closed": "The tenant is closed to the caller",
+    "too-many-requests": "The caller sends too many requests",
 }
 
 

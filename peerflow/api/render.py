@@ -8,7 +8,7 @@ from typing import Any, Final, cast
 from pydantic import JsonValue
 
 from storage.graphs import RunGraph
-from storage.views import AttemptView, EffectView, EventView, FunctionView, PodView, RunView, TaskView
+from storage.views import AccessView, AttemptView, EffectView, EventView, FunctionView, PodView, RunView, TaskView
 
 INLINE_CHARS: Final = 65_536
 """Input and definition are part of a run's answer up to about this size; a run is asked for again and again while it is watched."""
@@ -45,6 +45,8 @@ def run_summary(run: RunView) -> Json:
         "counts": {state.value: count for state, count in run.counts.items()},
         "total": run.total,
         "reason": run.reason,
+        "tenant": run.tenant,
+        "created_by": run.created_by,
     }
 
 
@@ -127,6 +129,18 @@ def event_object(event: EventView) -> Json:
         "attempt": event.attempt,
         "pod": event.pod,
         "detail": event.detail,
+        "caller": event.caller,
+    }
+
+
+def access_object(entry: AccessView) -> Json:
+    return {
+        "at": instant(entry.at_ms),
+        "caller": entry.caller,
+        "tenant": entry.tenant,
+        "action": entry.action,
+        "run_id": entry.run_id,
+        "outcome": entry.outcome,
     }
 
 

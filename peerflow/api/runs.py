@@ -22,6 +22,7 @@ from peerflow.api.params import (
     Label,
     Limit,
     Name,
+    OfTenant,
     RunId,
     RunStatus,
     bad_cursor,
@@ -36,6 +37,7 @@ from peerflow.api.problem import RequestRefused
 from peerflow.api.read_route import ReadRoute
 from peerflow.api.render import run_object, run_summary, small_definition
 from peerflow.api.task_pages import SLICE, read_page, start_of
+from peerflow.api.tenancy import tenant_seen
 from storage.views import RunView
 
 STATUS_TASKS: Final = 10_000
@@ -79,14 +81,19 @@ async def workflow_status(api: Api, run_id: RunId, cursor: Cursor = None) -> Res
 @router.get(
     "/runs",
     responses=answers(RunPage, "Runs, newest first", 400, 403),
-    dependencies=[Depends(_open_list), Depends(only("status", "name", "label", "created_after", "created_before", "cursor", "limit"))],
+    dependencies=[
+        Depends(_open_list),
+        Depends(only("status", "name", "label", "tenant", "created_after", "created_before", "cursor", "limit")),
+    ],
     summary="List runs (with an API key or a token, or with DEBUG=true)",
 )
 async def list_runs(
     api: Api,
+    caller: CallerOf,
     status: RunStatus = None,
     name: Name = None,
     label: Label = None,
+    tenant: OfTenant = None,
     created_after: CreatedAfter = None,
     created_before: CreatedBefore = None,
     cursor: Cursor = None,
@@ -95,6 +102,7 @@ async def list_runs(
     place = read_cursor(CURSOR, cursor)
     try:
         page = await api.store.list_runs(
+            tenant=tenant_seen(caller, tenant),
             status=status,
             name=name,
             label=label_of(label),

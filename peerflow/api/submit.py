@@ -19,6 +19,7 @@ from engine.errors import DefinitionError, StorageUnavailable
 from engine.events import RunCreated
 from engine.graph import Graph
 from engine.limits import Limits
+from peerflow.api.callers import CallerOf
 from peerflow.api.context import Api, ApiContext
 from peerflow.api.describe import DEFINITION_BODY, answers
 from peerflow.api.headers import IDEMPOTENCY_KEY, idempotency_key, require_json
@@ -60,7 +61,7 @@ router = APIRouter()
     tags=["workflows"],
     summary="Start a workflow",
 )
-async def submit(request: Request, api: Api, dry_run: DryRun = False) -> Response:  # noqa: FBT002  (a query parameter)
+async def submit(request: Request, api: Api, caller: CallerOf, dry_run: DryRun = False) -> Response:  # noqa: FBT002  (a query parameter)
     started = time.monotonic()
     key = idempotency_key(request)
     require_json(request)
@@ -68,7 +69,7 @@ async def submit(request: Request, api: Api, dry_run: DryRun = False) -> Respons
         definition, graph = await _compiled(api, body)
         if dry_run:
             return _plan(graph)
-        new = NewRun(definition=definition, graph=graph, idempotency_key=key, body_digest=hashlib.sha256(body).hexdigest())
+        new = NewRun(definition, graph, key, hashlib.sha256(body).hexdigest(), caller.tenant, caller.by)
         try:
             created = await _create(api, new)
         except StorageUnavailable as error:

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from engine.errors import PeerflowError
-from peerflow.cli import doctor, explain, keys, logs, queries, redis_acl, serve, submit
+from peerflow.cli import access, doctor, explain, keys, logs, queries, redis_acl, serve, submit
 from peerflow.cli.errors import INTERRUPTED, SUCCESS, report
 from peerflow.cli.output import own_version, stderr
 
@@ -37,6 +37,7 @@ app.command()(explain.explain)
 app.command()(queries.cancel)
 app.command()(queries.tasks)
 app.command()(queries.pods)
+app.command()(access.access)
 app.command()(doctor.doctor)
 app.add_typer(keys.app, name="keys")
 app.command()(redis_acl.redis_acl)

@@ -18,6 +18,7 @@ from peerflow.cli.summary import print_run, print_tasks
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="How many at most.")]
 Name = Annotated[str | None, typer.Option("--name", help="Only runs with this name.")]
 Label = Annotated[str | None, typer.Option("--label", metavar="KEY=VALUE", help="Only runs with this label.")]
+OfTenant = Annotated[str | None, typer.Option("--tenant", help="Only this tenant's; for keys that see all tenants.")]
 OfRuns = Annotated[RunState | None, typer.Option("--status", help="Only runs in this state.")]
 OfTasks = Annotated[TaskState | None, typer.Option("--tasks", metavar="STATE", help="Only tasks in this state.")]
 Wait = Annotated[bool, typer.Option("--wait", metavar="", help="Show the run's progress to its end; exit 0 only if it succeeded.")]
@@ -26,11 +27,17 @@ Reason = Annotated[str | None, typer.Option("--reason", help="Kept with the run.
 
 
 def runs(
-    status: OfRuns = None, name: Name = None, label: Label = None, limit: Limit = 20, json: Json = False, url: Url = DEFAULT_URL
+    status: OfRuns = None,
+    name: Name = None,
+    label: Label = None,
+    tenant: OfTenant = None,
+    limit: Limit = 20,
+    json: Json = False,
+    url: Url = DEFAULT_URL,
 ) -> None:
     """List runs, newest first."""
     with connect(url) as client:
-        found = list(islice(client.runs(status=status, name=name, label=label), limit + 1))
+        found = list(islice(client.runs(status=status, name=name, label=label, tenant=tenant), limit + 1))
     shown, more = found[:limit], len(found) > limit
     if json:
         print_json([run.model_dump(mode="json") for run in shown])
@@ -75,7 +82,8 @@ def events(run: RunId, after: After = 0, limit: Limit = 1000, json: Json = False
     for event in shown:
         at = event.at.astimezone().strftime("%H:%M:%S.%f")[:-3]
         where = (cell(event.task, 60), cell(event.attempt), cell(event.pod, 20))
-        rows.add_row(str(event.seq), at, cell(event.type), *where, cell(event.detail, 200))
+        said = f"by {event.caller}" + (f": {event.detail}" if event.detail else "") if event.caller else event.detail
+        rows.add_row(str(event.seq), at, cell(event.type), *where, cell(said, 200))
     stdout().print(rows if shown else "no events")
     if len(found) > limit:
         stderr().print(f"more events follow: --after {shown[-1].seq}")

@@ -1,11 +1,11 @@
 #!lua flags=allow-oom
 -- fire_timers: what is due by the server's clock happens, once: retries become ready, sleeps succeed, expired runs are forgotten.
 -- USES prelude book flow claiming waking
--- KEYS[1] prefix; built from it: timers zset (member -> due ms), runs zset, run:<id> hash, run:<id>:tasks hash, run:<id>:events list,
+-- KEYS[1] prefix; built from it: timers zset (member -> due ms), runs zset, runs:<tenant> zset, run:<id> hash, run:<id>:tasks hash, run:<id>:events list,
 --   audits zset, run:<id>:edges hash, run:<id>:graph list, run:<id>:attempts hash, run:<id>:effects hash, idempotency:<digest>,
 --   lane:<queue>/<function> zset, lanes zset, waiting zset, waiting:<digest> zset, capabilities:<digest>, inbox:<pod> list
 -- Members: "retry run index flags priority lane", "sleep run index flags", "edges run index offset", "sweep run offset",
---   "forget run"
+--   "forget run", "unlist run tenant" (forget for a run of a tenant that is not the default one)
 -- ARGV[1] how many at most
 -- RETURNS {"OK", {"run index offset", ...} slices for this pod to pass on, or to sweep where the index is "sweep",
 --   ms until the next timer or -1, fired, {"run state", ...} runs that ended}
@@ -18,7 +18,7 @@ end
 local left = until_the_next()
 if left ~= 0 then return {'OK', {}, left, 0, {}} end
 local due = redis.call('ZRANGEBYSCORE', T .. 'timers', '-inf', now, 'LIMIT', 0, ARGV[1])
-local slices, forgotten, fired = {}, {}, 0
+local slices, forgotten, unlisted, fired = {}, {}, {}, 0
 
 local function waiting(run, index, reason)
   local record = run.state == 'running' and record_of(run, index)
@@ -59,6 +59,13 @@ end
 
 function fire.forget(member) forgotten[#forgotten + 1] = string.sub(member, 8) end
 
+function fire.unlist(member)
+  local id, tenant = string.match(member, '^unlist (%S+) (.+)$')
+  forgotten[#forgotten + 1] = id
+  unlisted[tenant] = unlisted[tenant] or {}
+  table.insert(unlisted[tenant], id)
+end
+
 for _, member in ipairs(due) do
   local kind = fire[string.match(member, '^%S+')]
   -- A kind that this version does not know belongs to pods of a newer one: it is left to them.
@@ -68,4 +75,5 @@ for _, member in ipairs(due) do
 end
 if fired > 0 then write_and_wake() end
 if #forgotten > 0 then redis.call('ZREM', T .. 'runs', unpack(forgotten)) end
+for tenant, ids in pairs(unlisted) do redis.call('ZREM', T .. 'runs:' .. tenant, unpack(ids)) end
 return {'OK', slices, until_the_next(), fired, ended_runs}

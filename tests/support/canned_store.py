@@ -14,7 +14,20 @@ from storage.graphs import RunGraph
 from storage.log_reading import LogLook, LogPage
 from storage.store import Store
 from storage.task_logs import LogLine, LogPlace, Piece
-from storage.views import AttemptView, Cancelled, Created, EffectView, EventView, FunctionView, NewRun, PodView, RunPage, RunView, TaskView
+from storage.views import (
+    AccessPage,
+    AttemptView,
+    Cancelled,
+    Created,
+    EffectView,
+    EventView,
+    FunctionView,
+    NewRun,
+    PodView,
+    RunPage,
+    RunView,
+    TaskView,
+)
 
 RUN_ID = "01890a5d-ac96-774b-bcce-b302099a8057"
 CREATED_AT_MS = 1_767_225_600_000
@@ -41,6 +54,7 @@ class CannedStore:
     list_arguments: dict[str, Any] = field(default_factory=dict[str, Any])
     next_cursor: str | None = None
     cancelled: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    cancelled_by: list[str | None] = field(default_factory=list[str | None])
     calls: list[str] = field(default_factory=list[str])
 
     pieces: list[Piece] = field(default_factory=list[Piece])
@@ -53,7 +67,10 @@ class CannedStore:
         """Makes a run readable, its tasks ready unless given otherwise."""
         views = list(tasks) if tasks is not None else tasks_of(new.graph)
         counts = {state: sum(view.state is state for view in views) for state in TaskState}
-        run = RunView(run_id, new.graph.name, RunState.RUNNING, CREATED_AT_MS, None, None, len(views), counts, new.definition.labels)
+        run = RunView(
+            run_id, new.graph.name, RunState.RUNNING, CREATED_AT_MS, None, None, len(views), counts, new.definition.labels,
+            tenant=new.tenant, created_by=new.caller,
+        )  # fmt: skip
         self.runs[run_id] = (run, RunGraph(new.definition, new.graph), views)
         return run
 
@@ -168,9 +185,24 @@ class CannedStore:
             raise ValueError("no cursor")
         return RunPage([run for run, _, _ in self.runs.values()], self.next_cursor)
 
-    async def cancel(self, run_id: str, reason: str) -> Cancelled:
+    async def tenant_of(self, run_id: str) -> str:
+        self._called("tenant_of")
+        return self._found(run_id)[0].tenant
+
+    @property
+    def access_log(self) -> CannedStore:
+        return self
+
+    async def read(self, *, tenant: str | None, cursor: str | None, limit: int) -> AccessPage:
+        """As the access log of a store in which nobody has done anything."""
+        del tenant, cursor, limit
+        self._called("access_log.read")
+        return AccessPage([], None)
+
+    async def cancel(self, run_id: str, reason: str, *, caller: str | None = None) -> Cancelled:
         self._called("cancel")
         self._found(run_id)
+        self.cancelled_by.append(caller)
         self.cancelled.append((run_id, reason))
         return Cancelled(run_id, RunState.CANCELLED)
 

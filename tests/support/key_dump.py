@@ -29,6 +29,9 @@ for i, key in ipairs(redis.call('KEYS', ARGV[1])) do
   if kind == 'string' then value = redis.call('GET', key)
   elseif kind == 'hash' then value = redis.call('HGETALL', key)
   elseif kind == 'list' then value = redis.call('LRANGE', key, 0, -1)
+  elseif kind == 'stream' then
+    value = {}
+    for place, entry in ipairs(redis.call('XRANGE', key, '-', '+')) do value[place] = table.concat(entry[2], ' ') end
   else value = redis.call('ZRANGE', key, 0, -1, 'WITHSCORES') end
   rows[i] = {key, kind, redis.call('PEXPIRETIME', key), value}
 end
@@ -128,6 +131,9 @@ class Narrator:
                 return {str(place): self._piece(cast("bytes", piece).decode()) for place, piece in enumerate(value, 1)}
             case _ if key.startswith("waits:"):
                 return {str(place): self._note(cast("bytes", line).decode()) for place, line in enumerate(value, 1)}
+            case _ if key == "access":
+                lines = [cast("bytes", line).decode().split(" ", 2) for line in value]
+                return {str(place): f"{self.instant(int(at))} {self.named(rest)}" for place, (_, at, rest) in enumerate(lines, 1)}
             case _ if key.startswith("inbox:"):
                 return {str(place): self.named(cast("bytes", line).decode()) for place, line in enumerate(value, 1)}
             case _:

@@ -13,6 +13,8 @@ from tests.support.servers import connect, scan
 ALLOWED: dict[str, str] = {
     "}:layout": "one for each namespace: the version of the keys, and the number of partitions",
     ":*}:runs": "one for each partition; an entry goes with its run, by the timer `forget`",
+    ":*}:runs:*": "one for each tenant and partition; an entry goes with its run, by the timer `unlist`",
+    ":*}:access": "one for each partition, of bounded length: who did what",
     ":*}:audits": "one for each partition; an entry goes with the end of its run, or when a look finds no such run",
     ":*}:counters": "one for each partition: how often the audit found something to repair",
     ":*}:timers": "one for each partition; an entry goes when it fires",

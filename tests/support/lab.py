@@ -21,7 +21,7 @@ from storage.graphs import RunGraph
 from storage.keys import idempotency_digest
 from storage.scripts import Answer, Argument, call_blocking
 from storage.store import Store
-from storage.views import Created, NewRun
+from storage.views import DEFAULT_TENANT, Created, NewRun
 from tests.support.access import admin
 from tests.support.key_dump import Narrator, Raw, Shown, changes, read_keys
 from tests.support.lab_pod import LabPod
@@ -89,17 +89,17 @@ class Lab:
         finally:
             self.narrator.windows.insert(0, (before, self.now_ms()))
 
-    async def create(self, document: dict[str, JsonValue], *, key: str | None = None, body: str = "body", trace: str = "") -> str:
-        """Creates a run through the store. Answers its id."""
-        return (await self.post(document, key=key, body=body, trace=trace)).run_id
+    async def create(self, document: dict[str, JsonValue], *, key: str | None = None, body: str = "body", **more: Any) -> str:
+        """Creates a run through the store; `more` are its tenant, caller and trace. Answers its id."""
+        return (await self.post(document, key=key, body=body, **more)).run_id
 
-    async def post(self, document: dict[str, JsonValue], *, key: str | None = None, body: str = "body", trace: str = "") -> Created:
+    async def post(self, document: dict[str, JsonValue], *, key: str | None = None, body: str = "body", **more: Any) -> Created:
         definition = WorkflowDefinition.model_validate(document)
         graph = compile_definition(definition)
         if key is not None:
-            self.narrator.names[idempotency_digest(key)] = f"digest of {key}"
+            self.narrator.names[idempotency_digest(key, more.get("tenant", DEFAULT_TENANT))] = f"digest of {key}"
         with self.moment():
-            created = await self.store.create_run(NewRun(definition, graph, key, body, trace))
+            created = await self.store.create_run(NewRun(definition, graph, key, body, **more))
         self.know(created.run_id, RunGraph(definition, graph))
         return created
 
@@ -239,7 +239,7 @@ class Lab:
     async def tidy(self) -> None:
         """Ends every run, empties every pod, so that whatever is left without a TTL has no owner."""
         for run_id in [name.split(":")[1] for name in self.raw() if name.startswith("run:") and name.endswith(":events")]:
-            self.call("cancel", run_id, "tidied up")
+            self.call("cancel", run_id, "tidied up", "", 100)
         lanes = [lane.decode().split("/") for lane in cast("list[bytes]", self.client.zrange(self.key("lanes"), 0, -1))]
         janitor = self.pod("janitor", [function for _, function in lanes], [queue for queue, _ in lanes])
         while self.client.exists(self.key("lanes")):

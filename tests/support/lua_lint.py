@@ -97,7 +97,7 @@ def _wrong_with(program: Program, name: str, argument: Node, home: str, types: d
     names = key_names(program, argument, home)
     if not names:
         return [f"of what? {text(argument)}"]
-    wanted = "string" if name in {"GET", "SET"} else {"H": "hash", "L": "list", "R": "list", "Z": "zset"}.get(name[0])
+    wanted = "string" if name in {"GET", "SET"} else {"H": "hash", "L": "list", "R": "list", "Z": "zset", "X": "stream"}.get(name[0])
     wrong: list[str] = []
     for key in names:
         kinds = {kind for known, kind in types.items() if re.fullmatch(re.escape(key).replace("<>", "[^:]+"), known)}

@@ -24,6 +24,7 @@ class Meter:
         self._own = statistics.median(-self._used_ms() + self._used_ms() for _ in range(50))
         monkeypatch.setattr("storage.partition.call", self._call)
         monkeypatch.setattr("storage.store.call", self._call)
+        monkeypatch.setattr("storage.tokens.call", self._call)
         monkeypatch.setattr("storage.heartbeats.call_blocking", self._call_blocking)
 
     async def _call(self, client: Any, name: str, prefix: str, *args: Argument) -> Answer:

@@ -49,8 +49,14 @@ end
 
 local function done(run) return run.count.succeeded + run.count.failed + run.count.skipped end
 
-local function end_run(run, state, reason)
-  run.ended, run.state, run.reason = true, state, reason
+-- What an event of a run says, and behind a tab, which no reason has, who was behind it.
+local function by(text, caller)
+  if not caller or caller == '' then return text end
+  return (text or '') .. '\t' .. caller
+end
+
+local function end_run(run, state, reason, caller)
+  run.ended, run.state, run.reason, run.caller = true, state, reason, caller
 end
 
 -- Puts a task into its lane of the ready queue. Higher priority first, then first come, first served: the priority fills
@@ -92,10 +98,10 @@ local function close(run)
             run.hard_failures > 0 and run.hard_failures .. ' task(s) failed' or nil)
   end
   if not run.ended then return end
-  event(run, 'run_' .. run.state, nil, nil, nil, run.reason)
+  event(run, 'run_' .. run.state, nil, nil, nil, by(run.reason, run.caller))
   ended_runs[#ended_runs + 1] = run.id .. ' ' .. run.state
-  local row = redis.call('HMGET', run.key, 'retention', 'idempotency', 'logged')
-  run.retention, run.idempotency, run.logged = tonumber(row[1]), row[2], row[3]
+  local row = redis.call('HMGET', run.key, 'retention', 'idempotency', 'tenant', 'logged')
+  run.retention, run.idempotency, run.tenant, run.logged = tonumber(row[1]), row[2], row[3], row[4]
 end
 
 local function write_end(run)
@@ -108,7 +114,7 @@ local function write_end(run)
     redis.call('PEXPIRE', run.key .. ':logged', retention)
   end
   if idempotency then redis.call('PEXPIRE', T .. 'idempotency:' .. idempotency, retention) end
-  set_timer(now + retention, 'forget ' .. run.id)
+  set_timer(now + retention, run.tenant and 'unlist ' .. run.id .. ' ' .. run.tenant or 'forget ' .. run.id)
   old_audits[#old_audits + 1] = run.id
   -- Tasks that were ready stay in their lanes until a pod looks there, and perhaps none does; timers of those that wait may be due in
   -- years: they are swept out.

@@ -18,9 +18,9 @@ from redis.exceptions import AuthenticationError, ResponseError
 from engine.errors import StorageRefused
 from engine.states import RunState
 from storage import acl
-from storage.access import check_access
 from storage.keys import Keys
 from storage.partition import Identity
+from storage.rights import check_rights
 from storage.store import Store
 from tests.support.access import PASSWORD, admin, as_user
 from tests.support.bench import Bench
@@ -136,8 +136,8 @@ async def test_a_user_of_another_namespace_is_told_that_the_keys_are_not_its_own
 async def test_asking_for_rights_changes_nothing(lab: Lab, user: redis.Redis, server: Server) -> None:
     with lab.unchanged():
         await lab.store.prepare()
-        assert lab.call("access", *acl.trials()) == [b"OK", []]
-        assert lab.call("access", "get %", "get other", "config get save", "flushall") == [b"OK", [2, 3, 4]]
+        assert lab.call("rights", *acl.trials()) == [b"OK", []]
+        assert lab.call("rights", "get %", "get other", "config get save", "flushall") == [b"OK", [2, 3, 4]]
 
 
 async def test_the_servers_own_acl_file_may_be_the_one_that_is_delivered(tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_doctor_names_the_missing_right_and_the_command_that_prints_it(own: Redi
 
 async def test_a_check_of_rights_asks_in_the_partition_that_it_is_given(lab: Lab) -> None:
     with pytest.raises(StorageRefused):
-        await check_access(lab.store._client, "address", Keys("other", 0))  # pyright: ignore[reportPrivateUsage]
+        await check_rights(lab.store._client, "address", Keys("other", 0))  # pyright: ignore[reportPrivateUsage]
 
 
 def test_the_tests_own_client_is_not_the_user(server: Server) -> None:

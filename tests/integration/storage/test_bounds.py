@@ -230,3 +230,16 @@ async def test_as_many_and_as_large_lines_as_a_call_may_bring(lab: Lab, meter: M
     for number in range(10):
         await lab.partition.append_log(run_id, "p1", [Batch(c.index, 1, f"l{number}", 2, 0, body_of(large)) for c in claims[:4]], caps)
     check(meter, "append_log")
+
+
+async def test_callers_with_names_and_the_runs_of_a_tenant(lab: Lab, meter: Meter) -> None:
+    tokens = lab.store.tokens(per_second=1.0, burst=50)
+    runs = [await lab.create(dag(a=""), tenant="blue", caller="ann") for _ in range(250)]
+    for run_id in runs:
+        await lab.store.cancel(run_id, "enough", caller="bob")
+        await tokens.take("ann")
+    lab.bring_forward("unlist")
+    for _ in range(4):
+        await lab.pod("p1").fire()
+    assert lab.client.zcard(lab.keys.runs_of("blue")) == lab.client.zcard(lab.keys.runs) == 0
+    check(meter, "create_run", "cancel", "fire_timers", "take_token")

@@ -16,7 +16,9 @@ OTHER = "01890000-0000-7000-8000-000000000002"
 
 def arguments(run_id: str = RUN, body: str = "body", key: str = "", packed: str = "definition") -> list[Argument]:
     """One task without predecessors."""
-    return [run_id, body, key, 1, 3_600_000, "continue", 0, "", "", packed, "0 1 - 0 default/task_a", "", 0 if packed else 1, ""]
+    return [
+        run_id, body, key, 1, 3_600_000, "continue", 0, "", "", packed, "0 1 - 0 default/task_a", "", 0 if packed else 1, "", "", "", 100,
+    ]  # fmt: skip
 
 
 async def test_a_run_appears_whole_in_an_empty_store(lab: Lab) -> None:
@@ -117,7 +119,7 @@ async def test_the_same_run_id_again_answers_the_same_and_changes_nothing(lab: L
 
 async def test_a_repeated_creation_after_the_run_has_moved_on_answers_its_state_and_changes_nothing(lab: Lab) -> None:
     first = lab.call("create_run", *arguments())
-    lab.call("cancel", RUN, "enough")
+    lab.call("cancel", RUN, "enough", "", 100)
     with lab.unchanged():
         assert lab.call("create_run", *arguments()) == [b"OK", first[1], b"cancelled"]
 

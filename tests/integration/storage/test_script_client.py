@@ -166,5 +166,5 @@ async def test_a_closed_client_leaves_no_connection(own: RedisProcess) -> None:
 async def test_a_script_that_the_server_does_not_know_is_loaded_by_the_call(lab: Lab) -> None:
     lab.client.script_flush()
     client = open_client(lab.url, timeout_seconds=5, connections=1, wait_seconds=1)
-    assert await call(client, "cancel", lab.keys.prefix, "01890000-0000-7000-8000-000000000001", "") == ["UNKNOWN"]
+    assert await call(client, "cancel", lab.keys.prefix, "01890000-0000-7000-8000-000000000001", "", "", 100) == ["UNKNOWN"]
     await close(client)

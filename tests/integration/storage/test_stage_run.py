@@ -23,7 +23,7 @@ RUN = "01890000-0000-7000-8000-000000000001"
 
 
 def creation(parts: int) -> list[Argument]:
-    return [RUN, "body", "", 1, 3_600_000, "continue", 0, "", "", "", "0 1 - 0 default/task_a", "", parts, ""]
+    return [RUN, "body", "", 1, 3_600_000, "continue", 0, "", "", "", "0 1 - 0 default/task_a", "", parts, "", "", "", 100]
 
 
 def large() -> dict[str, Any]:

@@ -9,8 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
-from peerflow.http_server import LINGER_SECONDS
-from peerflow.main import SHUTDOWN_SECONDS
+from peerflow.http_server import LINGER_SECONDS, SHUTDOWN_SECONDS
 from peerflow.settings import Settings
 from peerflow.settings_source import read_environment, unknown_variables
 from scheduler.identity import PodOptions

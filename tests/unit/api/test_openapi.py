@@ -38,6 +38,7 @@ async def test_every_reference_in_the_document_leads_somewhere(pod: Pod) -> None
 async def test_every_route_says_what_it_answers_and_how_it_refuses(pod: Pod) -> None:
     document = await pod.get("/openapi.json")
     assert sorted(document["paths"]) == [
+        "/access",
         "/healthz",
         "/metrics",
         "/pods",

@@ -16,10 +16,11 @@ WRONG = [
     ("/runs?limit=ten", "query/limit", "give a number from 1 to 1000"),
     ("/runs?limit=1&limit=2", "query/limit", "give it once"),
     ("/runs?limt=1", "query/limt", "did you mean limit?"),
-    ("/runs?x=1", "query/x", "known here: status, name, label, created_after, created_before, cursor, limit"),
+    ("/runs?x=1", "query/x", "known here: status, name, label, tenant, created_after, created_before, cursor, limit"),
     ("/runs?status=done", "query/status", "give 'scheduled', 'running', 'paused', 'succeeded', 'failed' or 'cancelled'"),
     ("/runs?name=", "query/name", "give a name of 1 to 256 characters"),
     ("/runs?label=team", "query/label", "give key=value"),
+    ("/runs?tenant=", "query/tenant", "give the name of a tenant, 1 to 128 characters"),
     ("/runs?created_after=yesterday", "query/created_after", "give an instant with its time zone"),
     ("/runs?created_after=2026-01-01T00:00:00", "query/created_after", "give an instant with its time zone"),
     ("/runs?created_before=2026-01-01T00:00:00+02:00", "query/created_before", "give an instant with its time zone"),
@@ -58,13 +59,14 @@ async def test_all_wrong_parameters_come_at_once(pod: Pod) -> None:
 async def test_filters_reach_the_store(pod: Pod) -> None:
     cursor = write_cursor("runs", "17.x")
     await pod.get(
-        f"/runs?status=failed&name=etl&label=team=a=b&created_after=2026-01-01T00:00:00Z&created_before=2026-01-01T02:00:00.5%2B02:00"
+        f"/runs?status=failed&name=etl&label=team=a=b&tenant=blue&created_after=2026-01-01T00:00:00Z&created_before=2026-01-01T02:00:00.5%2B02:00"
         f"&cursor={cursor}&limit=7"
     )
     assert pod.store.list_arguments == {
         "status": RunState.FAILED,
         "name": "etl",
         "label": ("team", "a=b"),
+        "tenant": "blue",
         "after_ms": 1_767_225_600_000,
         "before_ms": 1_767_225_600_500,
         "cursor": "17.x",

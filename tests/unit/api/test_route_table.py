@@ -42,6 +42,7 @@ TABLE: Final[dict[str, Row]] = {
     "GET /healthz": Row(None),
     "GET /openapi.json": Row(None),
     "GET /readyz": Row(None),
+    "GET /access": Row(Scope.ADMIN),
     "GET /metrics": Row(Scope.READ, 404),
     "GET /pods": Row(Scope.READ),
     "GET /runs": Row(Scope.READ),
@@ -59,6 +60,7 @@ TABLE: Final[dict[str, Row]] = {
 }
 """A route without a row fails the first test."""
 
+CLOSED_WITHOUT_KEYS: Final = {"GET /access"}
 GUARDED: Final = sorted(name for name, row in TABLE.items() if row.scope is not None)
 
 
@@ -91,6 +93,7 @@ class Guarded:
 @pytest.fixture
 async def guarded(tmp_path: Path) -> AsyncGenerator[Guarded]:
     made = {scope.value: new_entry(scope.value, scope, expires_at=SOME_DAY) for scope in Scope}
+    made["other"] = new_entry("other", *Scope, tenant="another", expires_at=SOME_DAY)
     made["expired"] = new_entry("old", *Scope, expires_at=LONG_AGO)
     ring = KeyRing(write_keys(tmp_path / "keys.json", *(entry for _, entry in made.values())))
     callers = {name: bearer(key) for name, (key, _) in made.items()}
@@ -214,7 +217,15 @@ async def test_a_pod_without_keys_lets_everybody_in(name: str) -> None:
     definition, graph = compile_document(DEFINITION, functions=FUNCTIONS)
     pod.store.put(NewRun(definition=definition, graph=graph, idempotency_key=None, body_digest=""))
     async with pod.client:
-        assert (await Guarded(pod, {}).ask(name, {})).status_code == TABLE[name].status
+        assert (await Guarded(pod, {}).ask(name, {})).status_code == (403 if name in CLOSED_WITHOUT_KEYS else TABLE[name].status)
+
+
+@pytest.mark.parametrize("name", sorted(TABLE))
+async def test_a_run_of_another_tenant_is_as_unknown_as_one_that_never_was(guarded: Guarded, name: str) -> None:
+    answer = await guarded.ask(name, guarded.callers["other"])
+    assert answer.status_code == (404 if "{run_id}" in name else TABLE[name].status)
+    if "{run_id}" in name:
+        assert "run-not-found" in answer.text
 
 
 async def test_the_list_of_runs_needs_no_debug_where_callers_are_known(tmp_path: Path) -> None:

@@ -257,6 +257,30 @@ def test_events_tasks_and_pods_are_tables_or_json(cli: Cli, pods: FakePods) -> N
     assert json.loads(cli("pods", "--json").out)[0]["pod_id"] == "p1"
 
 
+def test_who_did_what_is_a_table_or_json(cli: Cli, pods: FakePods) -> None:
+    entry: JsonValue = {
+        "at": "2026-01-01T00:00:00.500Z", "caller": "ann", "tenant": "blue", "action": "submit", "run_id": RUN_ID, "outcome": "created",
+    }  # fmt: skip
+    pods.on("GET /access", {"entries": [entry], "next_cursor": None})
+    out = cli("access", "--tenant", "blue").out
+    assert all(word in out for word in ("ann", "blue", "submit", RUN_ID, "created"))
+    assert dict(pods.requests[0].url.params) == {"tenant": "blue", "limit": "100"}
+    assert json.loads(cli("access", "--json").out)[0]["caller"] == "ann"
+    pods.on("GET /access", {"entries": [entry, entry, entry], "next_cursor": "x"})
+    assert "more entries exist than 2" in cli("access", "-n", "2").err
+    pods.on("GET /access", {"entries": [], "next_cursor": None})
+    assert "nothing was done" in cli("access").out
+
+
+def test_events_name_the_caller(cli: Cli, pods: FakePods) -> None:
+    event: JsonValue = {"seq": 1, "at": "2026-01-01T00:00:00.500Z", "type": "run_cancelled", "detail": "wrong day", "caller": "ann"}
+    created: JsonValue = {"seq": 2, "at": "2026-01-01T00:00:00.500Z", "type": "run_created", "caller": "bob"}
+    pods.on(f"{RUN}/events", {"events": [event, created], "next_after": None})
+    out = cli("events", RUN_ID).out
+    assert "by ann: wrong day" in out
+    assert "by bob" in out
+
+
 def test_cancel_sends_the_reason_and_a_finished_run_refuses(cli: Cli, pods: FakePods) -> None:
     pods.on(f"POST /runs/{RUN_ID}/cancel", httpx.Response(202, json={"run_id": RUN_ID, "status": "cancelled"}))
     assert "cancelled" in cli("cancel", RUN_ID, "--reason", "not needed").out

@@ -47,7 +47,8 @@ LATE: dict[str, tuple[set[str], str]] = {
     "heads": (set(), ""),
     "note_waits": (set(), ""),
     "append_log": (set(), ""),
-    "access": (set(), ""),
+    "rights": (set(), ""),
+    "take_token": (set(), ""),
 }
 """Script → what it may read after its first write, and why nothing is left half made if that fails: all of it reads keys whose type is
 known, and what is read decides about nothing that was written."""

@@ -38,7 +38,7 @@ COMPLETES_UNDER_MEMORY_PRESSURE = {
     "repair",
     "heads",
     "note_waits",
-    "access",
+    "rights",
 }
 NOT_IN_FACT = {"create_run": {"run:<id>:edges"}}
 """Keys that a script's functions can touch and that it does not: the first tasks of a run have no predecessors to count."""

@@ -208,7 +208,7 @@ async def test_creating_a_run_passes_as_many_arguments_as_the_header_names(monke
     assert len(args) == arguments_of(read(LUA / "create_run.lua"))[0]
     assert args[1] == "body"
     assert args[3:9] == (1, 1_500, "stop", -5, "n", '{"a": "ü"}')
-    assert args[10:] == ("0 1 - -5 default/echo", "", 0, "")
+    assert args[10:] == ("0 1 - -5 default/echo", "", 0, "", "", "", 10_000)
 
 
 async def test_staging_passes_as_many_arguments_as_the_header_names(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,5 +236,5 @@ async def test_what_cancel_refuses_is_raised(monkeypatch: pytest.MonkeyPatch, an
     server = Server(cancel=answer)
     with pytest.raises(error):
         await store(monkeypatch, server).cancel(RUN, "why")
-    assert [args for _, args in server.asked] == [(RUN, "why")]
-    assert arguments_of(read(LUA / "cancel.lua")) == (2, False)
+    assert [args for _, args in server.asked] == [(RUN, "why", "", 10_000)]
+    assert arguments_of(read(LUA / "cancel.lua")) == (4, False)

@@ -11,10 +11,10 @@ from storage.keys import Keys
 from storage.scripts import AsyncClient, call
 
 
-async def check_access(client: AsyncClient, address: str, keys: Keys) -> None:
+async def check_rights(client: AsyncClient, address: str, keys: Keys) -> None:
     """Raises StorageRefused with every command that is missing. One call, which changes nothing."""
     with translated(address):
-        _, refused = await call(client, "access", keys.prefix, *trials())
+        _, refused = await call(client, "rights", keys.prefix, *trials())
     if refused:
         names = ", ".join(COMMANDS[number - 1].replace("|", " ").upper() for number in cast("list[int]", refused))
         raise StorageRefused(f"the user that peerflow has at {address} may not do {names} on keys {keys.prefix}*; {ACL_REMEDY}")

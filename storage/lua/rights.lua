@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- access: which commands this connection's user may not run on keys of the partition; runs none of them.
+-- rights: which commands this connection's user may not run on keys of the partition; runs none of them.
 -- USES prelude
 -- KEYS[1] prefix; built from it: nothing, the prefix itself stands for any key
 -- ARGV[1..] a command and its arguments, joined by spaces; % is a key
