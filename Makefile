@@ -11,7 +11,7 @@ DEV := $(VENV)/.dev-installed
 SUPPLY := $(VENV)/supply
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	--no-header --no-annotate --quiet
+	--no-header --no-annotate --no-strip-extras --quiet
 
 .PHONY: help setup run test lint format types imports check chaos bench manifests sbom audit lock clean
 
@@ -63,9 +63,9 @@ lock: $(DEV)  ## resolve anew and write requirements/*.txt (dev first: the other
 	$(LOCK) --constraint requirements/dev.txt --output-file requirements/runtime.txt
 	$(LOCK) --constraint requirements/dev.txt --extra otel --output-file requirements/otel.txt
 	$(BIN)/uv pip compile --group build --constraint requirements/dev.txt --universal --python-version 3.11 --generate-hashes \
-		--no-emit-index-url --no-header --no-annotate --quiet --output-file requirements/build.txt
+		--no-emit-index-url --no-header --no-annotate --no-strip-extras --quiet --output-file requirements/build.txt
 	$(BIN)/uv pip compile --group supply --universal --python-version 3.11 --generate-hashes \
-		--no-emit-index-url --no-header --no-annotate --quiet --upgrade --output-file requirements/supply.txt
+		--no-emit-index-url --no-header --no-annotate --no-strip-extras --quiet --upgrade --output-file requirements/supply.txt
 
 clean:  ## remove everything that the other targets made, the embedded server's data excepted
 	rm -rf $(VENV) .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage htmlcov build dist

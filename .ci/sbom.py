@@ -39,7 +39,7 @@ def differences(document: dict[str, Any], lock: str) -> list[str]:
 
 
 def locked(lock: str) -> list[tuple[str, str, frozenset[str]]]:
-    entries = re.findall(r"^([a-z0-9-]+)==(\S+)((?:.*\\\n)(?:    --hash=.*\n?)+)", lock, re.MULTILINE)
+    entries = re.findall(r"^([a-z0-9-]+)(?:\[[a-z0-9,-]+\])?==(\S+)((?:.*\\\n)(?:    --hash=.*\n?)+)", lock, re.MULTILINE)
     return [(name, version, frozenset(re.findall(r"sha256:([0-9a-f]{64})", hashes))) for name, version, hashes in entries]
 
 
