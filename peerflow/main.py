@@ -27,6 +27,7 @@ from peerflow.listener import Place, listen
 from peerflow.log_writer import LogWriter
 from peerflow.metrics_wiring import count
 from peerflow.settings import Settings
+from peerflow.sibling_metrics import of_all
 from scheduler.builtin import register_builtins
 from scheduler.identity import PodOptions
 from scheduler.pod import Pod
@@ -196,6 +197,7 @@ class Service:
             publisher=self._publisher,
             authenticate=anybody if self._access is None else authenticator(self._access),
             scrape=self._metrics.scrape if self._metrics else None,
+            scrape_all=of_all(self._place, self._metrics.scrape) if self._metrics and self._place else None,
             on_request=self._metrics.tally.request_ended if self._metrics else None,
             begin_run_trace=None if self._tracing is None else self._tracing.begin_run,
             lifespan=lambda app: self._lifespan(app, listener),

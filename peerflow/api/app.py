@@ -13,7 +13,7 @@ from engine.events import Publisher
 from peerflow.api import access, cluster, control, describe, docs_page, explain, health, logs, metrics, refusals, run_parts, runs, submit
 from peerflow.api.body import Bodies
 from peerflow.api.callers import Authenticate, Scope, anybody, needs
-from peerflow.api.context import ApiContext, BeginRunTrace, Readiness, Scrape
+from peerflow.api.context import ApiContext, BeginRunTrace, Readiness, Scrape, ScrapeAll
 from peerflow.api.followers import Followers
 from peerflow.api.measured import Measured, OnRequest
 from peerflow.api.outermost import Outermost
@@ -56,6 +56,7 @@ def create_app(
     publisher: Publisher,
     authenticate: Authenticate = anybody,
     scrape: Scrape | None = None,
+    scrape_all: ScrapeAll | None = None,
     on_request: OnRequest | None = None,
     begin_run_trace: BeginRunTrace | None = None,
     lifespan: Lifespan | None = None,
@@ -91,6 +92,7 @@ def create_app(
         followers=Followers(store),
         authenticate=limited(authenticate, store.tokens(per_second=rate, burst=settings.rate_limit_burst)) if rate else authenticate,
         scrape=scrape,
+        scrape_all=scrape_all,
         begin_run_trace=begin_run_trace,
     )
     for router, scope in ROUTES:

@@ -24,6 +24,8 @@ Readiness = Callable[[], tuple[bool, str, dict[str, JsonValue]]]
 
 Scrape = Callable[[str], Awaitable[tuple[bytes, str]]]
 """Takes an `Accept` header, and answers the metrics with their media type."""
+ScrapeAll = Callable[[str, str], Awaitable[tuple[bytes, str]]]
+"""Takes `Accept` and `Authorization` headers, and answers the metrics of all pods that share the port."""
 
 
 class RunTrace(Protocol):
@@ -56,6 +58,8 @@ class ApiContext:
     authenticate: Callable[[Request], Awaitable[Caller]]
     scrape: Scrape | None
     """Answers `GET /metrics`; None where nothing is counted."""
+    scrape_all: ScrapeAll | None
+    """Answers it on a port that several pods share."""
     begin_run_trace: BeginRunTrace | None = None
     """None without tracing."""
 

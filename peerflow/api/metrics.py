@@ -29,5 +29,15 @@ router = APIRouter(tags=["operations"], dependencies=[Depends(only())])
 async def metrics(api: Api, request: Request) -> Response:
     if api.scrape is None:
         raise RequestRefused(404, "metrics-off", "this pod counts nothing: PEERFLOW_METRICS is false", remedy="set PEERFLOW_METRICS=true")
-    body, media_type = await api.scrape(request.headers.get("accept", ""))
+    accept = request.headers.get("accept", "")
+    if api.scrape_all is not None and _came_by_the_port(request):
+        body, media_type = await api.scrape_all(accept, request.headers.get("authorization", ""))
+    else:
+        body, media_type = await api.scrape(accept)
     return Response(body, headers={"content-type": media_type})
+
+
+def _came_by_the_port(request: Request) -> bool:
+    """A pod's private socket has a path and no port; there the others ask for its own."""
+    server: tuple[str, int | None] | None = request.scope.get("server")
+    return server is not None and server[1] is not None

@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Final, Literal
 
-from peerflow.cli.unix_http import UnixConnection
+from peerflow.unix_http import UnixConnection
 
 LOOK_SECONDS: Final = 0.1
 """Between two looks at a pod that is not ready yet; a second once it has taken long, as it does without Redis."""

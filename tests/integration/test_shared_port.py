@@ -9,11 +9,13 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
+from typing import Any, cast
 
 import httpx
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from peerflow.cli.pod_processes import SAME_SIGNAL_SECONDS
 from tests.support.child_processes import is_alive
@@ -259,3 +261,22 @@ def test_orphans_that_the_supervisor_inherits_do_not_stay_as_zombies(supervise: 
     orphan = int(answer["tasks"][0]["result"])
     wait_until(lambda: not Path(f"/proc/{orphan}").exists(), "the orphan is gone")
     assert supervisor.alive
+
+
+def test_metrics_of_the_shared_port_are_those_of_all_its_pods_whichever_is_asked(supervise: Supervise) -> None:
+    supervisor = supervise()
+    supervisor.wait_until_ready(2)
+    for _ in range(20):
+        # A connection each, so that both pods take some.
+        assert httpx.post(f"{supervisor.url}/workflow", json=ONE_TASK).status_code == 202
+
+    def created() -> dict[str, float]:
+        text = httpx.get(f"{supervisor.url}/metrics").text
+        families = {family.name: family for family in cast("Iterable[Any]", text_string_to_metric_families(text))}
+        return {sample.labels["process"]: sample.value for sample in families["peerflow_runs_created"].samples}
+
+    seen = [created() for _ in range(6)]
+    assert sum(seen[0].values()) == 20
+    assert len(seen[0]) == 2
+    assert all(each == seen[0] for each in seen)
+    assert supervisor.terminate() == 0

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 
-from peerflow.cli.unix_http import UnixConnection
+from peerflow.unix_http import UnixConnection
 from tests.support.pods import ROOT, free_port
 from tests.support.waiting import wait_until
 
