@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, cast
 
+from storage.acl import COMMANDS
 from tests.support.pods import free_port
 from tests.support.redis_process import RedisProcess
 from tests.support.servers import connect
@@ -16,7 +17,8 @@ from tests.support.waiting import wait_until
 SLOTS = 16_384
 PASSWORD = "s3cret"
 NODE_TIMEOUT_MS = 2_000
-USER = ("--user", "app", "on", f">{PASSWORD}", "~*", "&*", "+@all")
+USER = ("--user", "app", "on", f">{PASSWORD}", "~*", "resetchannels", "-@all", *(f"+{command}" for command in (*COMMANDS, "config|get")))
+"""Whom pods come in as: with the rights that they ask for and a look at how the server writes, on all keys."""
 
 
 class RedisCluster:

