@@ -94,7 +94,7 @@ async def test_nothing_is_noted_of_callers_without_names(lab: Lab) -> None:
 async def test_a_creation_that_is_repeated_after_a_lost_reply_is_noted_once(lab: Lab) -> None:
     arguments = ["01890000-0000-7000-8000-000000000001", "body", "", 1, 3_600_000, "continue", 0, "", "", "packed"]
     for _ in range(2):
-        lab.call("create_run", *arguments, "0 1 - 0 default/task_a", "", 0, "blue", "ann", 100)
+        lab.call("create_run", *arguments, "0 1 - 0 default/task_a", "", 0, "", "blue", "ann", 100)
     assert len(await told(lab)) == 1
 
 
