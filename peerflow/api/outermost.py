@@ -43,8 +43,10 @@ class Outermost:
         # What the request's way adds: of the rate limit, where one holds.
         added: dict[str, str] = {}
         answering = _Answering(send, self._headers, added, with_body=not head)
-        # HEAD is GET without the body (RFC 9110 §9.3.2); routes need not know. The server's own scope stays as it is.
-        inner = {**scope, "method": "GET" if head else scope["method"], ADDED: added}
+        # HEAD is GET without the body (RFC 9110 §9.3.2); routes need not know. Otherwise it is the server's own scope, in which whoever
+        # stands around this finds the route.
+        inner = {**scope, "method": "GET"} if head else scope
+        inner[ADDED] = added
         try:
             await self._app(inner, receive, answering)
         except Exception as error:

@@ -276,7 +276,8 @@ async def test_a_function_of_another_pod_can_be_called(api: Api, bench: Bench) -
     assert (await api.get(f"/runs/{run_id}/tasks/theirs"))["result"] == "theirs"
 
 
-async def test_without_a_server_every_call_says_so_with_the_address(tmp_path: Any) -> None:
+async def test_without_a_server_every_call_says_so_with_the_address(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("peerflow.api.read_route.READ_SECONDS", 0.3)
     store = Store(f"unix://{tmp_path}/nobody.sock")
     api = Api(store)
     try:

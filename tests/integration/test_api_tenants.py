@@ -5,12 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable
-from typing import Any, cast
+from collections.abc import AsyncGenerator
+from typing import Any
 
 import httpx
 import pytest
-import redis
 from fastapi import Request
 
 from peerflow.api import create_app, models
@@ -19,6 +18,7 @@ from peerflow.settings import Settings
 from storage.store import Store
 from tests.support.bench import Bench, Recorder
 from tests.support.key_leaks import KeyLeaks
+from tests.support.servers import connect, scan
 
 STEPS: dict[str, Any] = {"name": "secret-name", "steps": [{"type": "sequential", "tasks": ["echo"]}]}
 USER = frozenset({Scope.SUBMIT, Scope.READ, Scope.CONTROL})
@@ -176,9 +176,9 @@ async def test_a_pod_without_keys_writes_and_reads_what_it_ever_did(bench: Bench
         publisher=Recorder(),
     )
     async with httpx.AsyncClient(transport=httpx.ASGITransport(pod), base_url="http://pod") as client:
-        with redis.Redis.from_url(valkey_url) as server:
-            run_id = (await client.post("/workflow", json=STEPS)).json()["run_id"]
-            names = [key.decode() for key in cast("Iterable[bytes]", server.scan_iter(match=f"{{{namespace}:*"))]
+        run_id = (await client.post("/workflow", json=STEPS)).json()["run_id"]
+        with connect(valkey_url) as server:
+            names = scan(server, f"{{{namespace}:*")
         assert not [name for name in names if ":access" in name or ":runs:" in name]
         run = (await client.get(f"/runs/{run_id}")).json()
         assert (run["tenant"], run["created_by"]) == ("default", None)

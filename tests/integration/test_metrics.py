@@ -67,7 +67,7 @@ def test_a_pod_that_runs_a_workflow_tells_of_it(cluster: Cluster) -> None:
     assert told["peerflow_attempts_total"] == {("work", "succeeded"): 2, ("fails_once", "failed"): 1, ("fails_once", "succeeded"): 1}
     assert told["peerflow_claims_total"] == {("work", "default"): 2, ("fails_once", "default"): 2}
     assert told["peerflow_attempt_duration_seconds_count"][("work",)] == 2
-    assert told["peerflow_attempt_duration_seconds_sum"][("work",)] >= 0.04
+    assert told["peerflow_attempt_duration_seconds_sum"][("work",)] >= 0.03
     assert told["peerflow_retries_total"] == {("fails_once",): 1}
     assert told["peerflow_http_requests_total"][("POST", "/workflow", "202")] == 1
     assert told["peerflow_storage_call_duration_seconds_count"][("commit",)] >= 3

@@ -25,15 +25,22 @@ class RedisCluster:
     """Started by the constructor; `close` ends all nodes, whatever state they are in."""
 
     def __init__(self, folder: Path, *options: str) -> None:
-        self.primaries: list[RedisProcess] = []
+        self.nodes: list[RedisProcess] = []
+        try:
+            self._start(folder, options)
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self, folder: Path, options: tuple[str, ...]) -> None:
         buses = [free_port() for _ in range(4)]
-        nodes: list[RedisProcess] = []
+        nodes = self.nodes
         for number, bus in enumerate(buses):
             (folder / f"node-{number}").mkdir()
             cluster = ("--cluster-enabled", "yes", "--cluster-port", str(bus), "--cluster-node-timeout", str(NODE_TIMEOUT_MS))
             nodes.append(RedisProcess(folder / f"node-{number}", *cluster, "--repl-diskless-sync-delay", "0", *USER, *options))
             nodes[-1].start()
-        self.nodes, self.primaries, self.replica = nodes, nodes[:3], nodes[3]
+        self.primaries, self.replica = nodes[:3], nodes[3]
         for node, bus in zip(nodes[1:], buses[1:], strict=True):
             ask(nodes[0], "CLUSTER MEET", "127.0.0.1", node.port, bus)
         for number, node in enumerate(self.primaries):

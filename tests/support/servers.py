@@ -26,9 +26,9 @@ from tests.support.waiting import wait_until
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true"}
 EMBEDDED = "embedded"
 IMAGES = {
-    # The limit ends a container whose test session was killed before it could.
-    "redis:8": ["timeout", "3600", "redis-server", "--protected-mode", "no"],
-    "valkey/valkey:8": ["timeout", "3600", "valkey-server", "--protected-mode", "no", "--bind", "*"],
+    # The limit ends a container whose test session was killed before it could. Without snapshots, of which none comes in a short session.
+    "redis:8": ["timeout", "3600", "redis-server", "--protected-mode", "no", "--save", ""],
+    "valkey/valkey:8": ["timeout", "3600", "valkey-server", "--protected-mode", "no", "--bind", "*", "--save", ""],
 }
 
 

@@ -34,8 +34,15 @@ class Watched:
         self._folder, self._options = folder, options
         self._sentinels: list[subprocess.Popen[bytes]] = []
         self.first = self._server("first")
-        self.first.start()
         self.second = self._server("second", "--replicaof", "127.0.0.1", str(self.first.port))
+        try:
+            self._start()
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self) -> None:
+        self.first.start()
         self.second.start()
         ports = [free_port() for _ in range(3)]
         for port in ports:
