@@ -34,6 +34,7 @@ def scene(tmp_path: Path, watched: Watched) -> Generator[Scene]:
     scene.close()
 
 
+@pytest.mark.long
 def test_a_primary_that_is_killed_costs_no_accepted_run(scene: Scene, watched: Watched) -> None:
     watched.kill_sentinel(2)
     scene.post_all_the_time()

@@ -42,7 +42,7 @@ def others_go_on(scene: Scene) -> None:
     assert all(pod.is_ready() for pod in scene.cluster.pods)
 
 
-@pytest.mark.parametrize("how", ["key by key", "at once"])
+@pytest.mark.parametrize("how", ["key by key", pytest.param("at once", marks=pytest.mark.long)])
 def test_slots_that_move_while_runs_go_on_cost_nothing(scene: Scene, redis_cluster: RedisCluster, how: str) -> None:
     scene.post_all_the_time()
     scene.wait_for_posts(30)

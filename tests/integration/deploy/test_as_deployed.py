@@ -48,7 +48,7 @@ def ask(redis: RunningPod, command: str, *, user: str = "peerflow", password: st
     return redis.container.exec_run(words).output.decode().strip()
 
 
-@pytest.mark.parametrize("folder", ["base", "redis-tls"])
+@pytest.mark.parametrize("folder", [pytest.param("base", marks=pytest.mark.long), "redis-tls"])
 def test_a_run_succeeds_and_outlives_the_pod_of_redis(folder: str, start_cluster: StartCluster) -> None:
     cluster = start_cluster(folder)
     redis = start_redis(cluster)

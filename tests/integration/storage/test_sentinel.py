@@ -53,7 +53,7 @@ async def test_a_replica_is_not_written_to_though_it_is_named(watched: Watched, 
         blocking.close()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 async def test_a_read_that_waits_ends_when_another_server_is_the_primary(watched: Watched, namespace: str) -> None:
     store = await Store.open(watched.url, namespace=namespace)
     before = watched.primary()
