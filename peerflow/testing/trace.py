@@ -60,7 +60,10 @@ class Trace:
     _applied: dict[str, tuple[str, Any]] = field(default_factory=dict[str, tuple[str, Any]])
     """Operation id → the pod that made it, and the first answer."""
     _emptied: set[str] = field(default_factory=set[str])
-    """Pods that have been told that claims went back which they had never heard of: an answer that is repeated has none then."""
+    """Pods whose claims may have gone back without their hearing of it, by their own heartbeat or another's reaper: an answer that is
+    repeated has none then."""
+    _excusable: dict[str, str] = field(default_factory=dict[str, str])
+    """Of `unequal` those that are no violations if their pod was emptied → the pod. Whoever emptied it may be heard a moment later."""
     _passed: dict[str, str] = field(default_factory=dict[str, str])
     """Run and task → the pod that told the first slice of its successors."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -130,9 +133,12 @@ class Trace:
             if answer[0] == "NEW":
                 self.forget_answers(call.pod)
             if answer[4]:
-                self._emptied.add(call.pod)
+                self._empty({call.pod})
         elif call.name == "reap" and answer[0] == "OK":
             words["orphan taken over"], words["lost for good"] = answer[1], answer[2]
+            if answer[1] or answer[2]:
+                # Whose they were it does not say; its own they were not.
+                self._empty({pod for pod, _ in self._applied.values()} - {call.pod})
         elif call.name == "pass_on" and answer[0] == "OK":
             before = self._passed.setdefault(f"{args[0]} {args[1]}", call.pod)
             words["slice resumed by another pod"] = before != call.pod
@@ -154,8 +160,17 @@ class Trace:
         parts = ANSWERED.get(call.name)
         if answer[0] == "UNREGISTERED" or answer[:parts] == first[:parts]:
             return
-        if call.pod not in self._emptied or answer[1] != first[1] or answer[2]:
-            self.unequal.append(f"S17: {call.points[0]} repeats a call that was answered {first}; now the answer is {answer}")
+        excusable = answer[1] == first[1] and not answer[2]
+        if excusable and call.pod in self._emptied:
+            return
+        text = f"S17: {call.points[0]} repeats a call that was answered {first}; now the answer is {answer}"
+        self.unequal.append(text)
+        if excusable:
+            self._excusable[text] = call.pod
+
+    def _empty(self, pods: set[str]) -> None:
+        self._emptied |= pods
+        self.unequal = [text for text in self.unequal if self._excusable.get(text) not in pods]
 
 
 def _did(name: str, answer: Any) -> bool:

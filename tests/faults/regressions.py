@@ -18,5 +18,7 @@ REGRESSIONS = {
     "p2 claim#24 crash-before",
     "the leak check read keys before a timer fired and timers after it (simulation)": "2 pods: cancel effect; p1 claim#2 error NOAUTH; "
     "* claim#2 pause-after 3; p1 create_run#2 error TRYAGAIN; * claim#4 lost",
+    "an answer that another pod's reaper had emptied was taken for a wrong one (simulation)": "2 pods: diamond wide sequence; "
+    "* fire_timers#3 pause-after 3; p1 commit#6 unknown; * commit#12 lost; @41 cancel 3",
 }
 """What was wrong → schedules, as tests.faults.schedules.replay reads them."""
