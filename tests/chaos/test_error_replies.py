@@ -85,7 +85,15 @@ def test_a_blocking_read_that_meets_an_error_is_made_again(stage: Stage, word: s
     wait_until(lambda: rule.hits >= 1, "the error was met")
 
 
-@pytest.mark.parametrize("path", ["/runs/01890a5d-ac96-774b-bcce-b302099a8057", "/runs", "/tasks", "/pods", "/readyz"])
+READS = [
+    "/runs/01890a5d-ac96-774b-bcce-b302099a8057",
+    "/readyz",
+    *(pytest.param(path, marks=pytest.mark.long) for path in ("/runs", "/tasks", "/pods")),
+]
+"""Each error is read again for three seconds."""
+
+
+@pytest.mark.parametrize("path", READS)
 def test_reads_that_meet_an_error_are_answered_with_a_problem_document(stage: Stage, path: str) -> None:
     for word in ("LOADING", "NOPERM", "MAXCLIENTS"):
         for command in ("HMGET", "HGETALL", "ZRANGE", "ZREVRANGE", "GET", "MGET", "EVALSHA"):

@@ -96,6 +96,7 @@ def test_a_thousand_tasks_outlive_pods_that_are_deleted_redis_too_and_a_rolling_
     wait_until(lambda: not fake.processes(), "nothing is left", 60)
 
 
+@pytest.mark.long
 def test_a_task_that_does_not_succeed_makes_the_script_fail_and_what_there_is_is_removed(fake: Machine, tmp_path: Path) -> None:
     tasks: dict[str, object] = {f"t{number}": {"task": "sleep", "args": {"seconds": number / 20}} for number in range(300)}
     tasks["broken"] = {"task": "fails_once", "depends_on": ["t0"], "allow_failure": True}
