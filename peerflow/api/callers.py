@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import Depends, Request
 
@@ -41,6 +41,9 @@ class Caller:
 
 ANYBODY = Caller("anybody", DEFAULT_TENANT, frozenset(Scope), everywhere=True, identified=False)
 
+KNOWN: Final = "peerflow.caller"
+"""Where the request's scope has its caller, once it is known."""
+
 Authenticate = Callable[[Request], Awaitable[Caller]]
 """Answers who sent the request. Raises RequestRefused (401) where that is not known."""
 
@@ -52,7 +55,11 @@ async def anybody(request: Request) -> Caller:
 
 
 async def _caller(request: Request, api: Api) -> Caller:
-    return await api.authenticate(request)
+    # A read that is repeated (`read_route`) is still one request: neither verified again nor counted twice.
+    known: Caller | None = request.scope.get(KNOWN)
+    if known is None:
+        known = request.scope[KNOWN] = await api.authenticate(request)
+    return known
 
 
 CallerOf = Annotated[Caller, Depends(_caller)]

@@ -14,6 +14,7 @@ from peerflow.api.callers import ANYBODY, Authenticate, Caller, Scope
 from peerflow.api.problem import RequestRefused
 from peerflow.settings import Settings
 from storage.tokens import Taken
+from storage.views import PodView
 from tests.support.canned_store import CannedStore
 from tests.unit.api.conftest import FUNCTIONS, Recorder
 
@@ -128,3 +129,28 @@ async def test_without_a_limit_nobody_is_counted() -> None:
         response = await client.get("/pods", headers={"x-name": "ann"})
     assert (response.status_code, store.buckets.asked) == (200, [])
     assert "ratelimit" not in response.headers
+
+
+class Blinking(Store):
+    """Answers the third time."""
+
+    async def pods(self) -> list[PodView]:
+        if self.calls.count("pods") < 2:
+            self._called("pods")
+            raise StorageUnavailable("redis://here", "gone")
+        return await super().pods()
+
+
+async def test_a_read_that_the_pod_repeats_by_itself_counts_once() -> None:
+    store = Blinking()
+    asked: list[str] = []
+
+    async def by_name(request: Request) -> Caller:
+        asked.append("ann")
+        return await by_key(request)
+
+    async with made(store, authenticate=by_name) as client:
+        answer = await client.get("/pods", headers={"x-name": "ann"})
+    assert (answer.status_code, answer.headers["ratelimit"]) == (200, '"default";r=1;t=1')
+    assert store.calls.count("pods") == 3
+    assert (store.buckets.asked, asked) == (["name blue ann"], ["ann"])

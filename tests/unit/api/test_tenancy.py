@@ -11,6 +11,7 @@ from fastapi.routing import APIRoute
 from pydantic import JsonValue
 
 from engine.compile import compile_document
+from engine.errors import StorageUnavailable
 from peerflow.api import create_app
 from peerflow.api.callers import DEFAULT_TENANT, Caller, Scope
 from peerflow.api.tenancy import own_run
@@ -166,3 +167,15 @@ async def test_what_a_caller_s_scopes_do_not_allow_is_a_line_of_the_log(tenants:
     assert tenants.recorder.events == [
         CallerRefused(caller="ray", tenant="blue", method="POST", path=f"/runs/{RUN_ID}/cancel", scope="control")
     ]
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", "/runs/{}"), ("HEAD", "/runs/{}"), ("POST", "/runs/{}/cancel")])
+async def test_whose_run_it_is_is_asked_again_once_and_not_by_two_loops_in_one(
+    tenants: Tenants, monkeypatch: pytest.MonkeyPatch, method: str, path: str
+) -> None:
+    # Each loop gives up after its second call then.
+    monkeypatch.setattr("peerflow.api.read_route.READ_SECONDS", 0)
+    monkeypatch.setattr("peerflow.api.tenancy.ASK_SECONDS", 0)
+    tenants.store.failing = StorageUnavailable("redis://here", "gone")
+    assert (await tenants.ask("ann", method, path.format(RUN_ID))).status_code == 503
+    assert tenants.store.calls == ["tenant_of", "tenant_of"]
