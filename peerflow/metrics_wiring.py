@@ -1,4 +1,4 @@
-"""Brings a pod's metrics and what they tell of together; for `peerflow.main`."""
+"""Brings a pod's metrics and what they tell of together; for `peerflow.service`."""
 
 from __future__ import annotations
 

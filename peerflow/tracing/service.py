@@ -1,4 +1,4 @@
-"""All of a pod's tracing, for `peerflow.main` to wire."""
+"""All of a pod's tracing, for `peerflow.service` to wire."""
 
 from __future__ import annotations
 

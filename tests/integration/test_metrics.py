@@ -155,3 +155,16 @@ def test_a_pod_may_count_nothing(cluster: Cluster) -> None:
     assert pod.wait_until_finished(pod.post({"tasks": {"a": {"task": "noop"}}}))["status"] == "succeeded"
     answer = pod.http.get("/metrics")
     assert (answer.status_code, answer.json()["type"]) == (404, "urn:peerflow:problem:metrics-off")
+
+
+def test_a_pod_that_traces_counts_as_any_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_TRACES_EXPORTER", "none")
+    cluster = Cluster(tmp_path, traces="true")
+    try:
+        (pod,) = cluster.start(1)
+        run_id = pod.post({"tasks": {"a": {"task": "work"}}})
+        assert pod.wait_until_finished(run_id)["status"] == "succeeded"
+        wait_until(lambda: scrape(pod)["peerflow_runs_finished_total"].get(("succeeded",)) == 1, "the end of the run is counted")
+        assert scrape(pod)["peerflow_runs_created_total"][()] == 1
+    finally:
+        cluster.close()

@@ -86,7 +86,7 @@ def _port(workload: Workload, environment: dict[str, str]) -> Iterator[str]:
 
 
 def seconds_to_end(environment: dict[str, str]) -> float:
-    """The longest that a pod takes from SIGTERM to its end: main.py and scheduler/pod.py, one step after the other."""
+    """The longest that a pod takes from SIGTERM to its end: peerflow/service.py and scheduler/pod.py, one step after the other."""
     settings = load({name: value for name, value in environment.items() if name.startswith("PEERFLOW_")})
     leave, options = PodOptions().leave_seconds, settings.lease_ttl_seconds
     drain = settings.grace_seconds + leave
