@@ -65,7 +65,7 @@ class _Answering:
         self._send = send
         self._always, self._added = always, added
         self._with_body = with_body
-        self.started = False
+        self.started = self._ended = False
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -76,7 +76,11 @@ class _Answering:
             for name, value in (*self._always.items(), *self._added.items()):
                 headers.setdefault(name, value)
         elif message["type"] == "http.response.body" and not self._with_body:
-            message = {**message, "body": b""}
+            if self._ended:
+                return
+            # The end, also of an answer that would go on for long: whoever gives it then hears that the client is gone.
+            self._ended = True
+            message = {"type": "http.response.body", "body": b"", "more_body": False}
         await self._send(message)
 
 

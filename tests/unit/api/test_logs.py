@@ -289,3 +289,14 @@ async def test_an_answer_ends_after_its_longest_time(monkeypatch: pytest.MonkeyP
 
     assert await stream_of(events()) == b"retry: 1000\n\n"
     assert closed == ["closed"]
+
+
+async def test_head_of_a_log_that_is_followed_is_answered_at_once_and_holds_no_place(pod: Pod, quick: None) -> None:
+    del quick
+    put_run(pod.store)
+    say(pod.store, "a line")
+    async with asyncio.timeout(10):
+        answer = await pod.client.head(f"{LOGS}?follow=true")
+    assert (answer.status_code, answer.headers["content-type"], answer.content) == (200, "text/event-stream; charset=utf-8", b"")
+    held: followers.Followers = pod.app.state.api.followers
+    await wait_until_async(lambda: held._count == 0, "the place is free")  # pyright: ignore[reportPrivateUsage]
