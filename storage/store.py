@@ -8,6 +8,7 @@ import os
 import time
 import zlib
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Self, cast
 
 import redis.asyncio
@@ -127,10 +128,11 @@ class Store(Explainer):
         if inspection.errors:
             raise ConfigError(inspection.errors)
         await self.agree_on_layout()
-        async for _, client in self._servers():
-            with translated(self.address):
-                for _, script in all_scripts():
-                    await client.script_load(script)
+        async with aclosing(self._servers()) as servers:
+            async for _, client in servers:
+                with translated(self.address):
+                    for _, script in all_scripts():
+                        await client.script_load(script)
         for partition in self.partitions if self.several_servers else self.partitions[:1]:
             await check_rights(self._client, self.address, partition.keys)
         self._durability = inspection.info.persistence
@@ -154,7 +156,8 @@ class Store(Explainer):
                 await close(client)
 
     async def _inspect(self) -> Inspection:
-        found = [await inspect(client, address, cluster=self.several_servers) async for address, client in self._servers()]
+        async with aclosing(self._servers()) as servers:
+            found = [await inspect(client, address, cluster=self.several_servers) async for address, client in servers]
         inspection = weakest(found)
         if self.several_servers and len(self.partitions) == 1:
             inspection.warnings.append("PEERFLOW_PARTITIONS is 1: everything is on one server of the cluster; use about 4 × its primaries")

@@ -7,8 +7,6 @@ import subprocess
 import pytest
 import yaml
 
-from peerflow.settings import Settings
-from peerflow.settings_source import variable
 from tests.support.manifests import habits, objects, product, references, restricted, schemas
 from tests.support.manifests.objects import FOLDERS, K8S, Objects
 
@@ -37,11 +35,6 @@ def test_every_name_key_label_and_port_leads_somewhere(objects: Objects) -> None
 
 def test_settings_routes_ports_and_times_are_the_products_own(objects: Objects, routes: set[str]) -> None:
     assert product.check(objects, routes) == []
-
-
-def test_nothing_is_waited_for_that_pods_know_already(routes: set[str]) -> None:
-    known = routes | {variable(field) for field in Settings.model_fields}
-    assert not known & product.AHEAD, "remove them from product.AHEAD"
 
 
 def test_applying_the_folder_as_files_sends_what_applying_it_by_kustomize_does() -> None:
