@@ -45,6 +45,11 @@ class Protocol(HttpToolsProtocol):
         self._parsed = self._received = 0
         """Bytes of the head that the parser has made known, and of the data that came since the first, all of which were the head's."""
 
+    @property
+    def idle(self) -> bool:
+        """Every request that has begun is answered, and there was one."""
+        return getattr(self.cycle, "response_complete", False) and not self._in_head
+
     def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
         if self._limit is not None and len(self.connections) > self._limit + SPARE_CONNECTIONS:

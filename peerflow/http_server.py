@@ -21,8 +21,10 @@ SHUTDOWN_SECONDS = 10
 """For requests that are still under way when the pod has drained."""
 CONNECTIONS = 5000
 """More are answered 503 at once, so that a flood cannot take the memory that running tasks need."""
-LINGER_SECONDS = 0.5
-"""How long a connection without a request is kept after the last one was accepted: what its client has sent meanwhile is answered."""
+IDLE_LINGER_SECONDS = 0.5
+"""How long a connection whose requests are all answered is kept after the last one was accepted: clients expect its end."""
+LINGER_SECONDS = 3.0
+"""How long one is kept that has yet to bring its first request, or the rest of a head: no client expects its end then."""
 LOOK_SECONDS = 0.01
 
 
@@ -94,11 +96,17 @@ class Server(uvicorn.Server):
             await asyncio.wait(self._arriving)
         for connection in accepted:
             await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LINGER_SECONDS):
-                while self.server_state.connections:  # noqa: ASYNC110  # uvicorn tells nobody when a connection ends
-                    await asyncio.sleep(LOOK_SECONDS)
+        await self._linger()
         await super().shutdown(sockets)
+
+    async def _linger(self) -> None:
+        """Waits for requests that are on their way."""
+        # Turns are counted, not seconds: where the whole machine pauses, clients have not had the time that a clock says has passed.
+        for turn in range(round(LINGER_SECONDS / LOOK_SECONDS)):
+            connections: set[Any] = self.server_state.connections
+            if not connections or (turn * LOOK_SECONDS >= IDLE_LINGER_SECONDS and all(each.idle for each in connections)):
+                return
+            await asyncio.sleep(LOOK_SECONDS)
 
     def _take(self, connection: socket.socket) -> None:
         loop = asyncio.get_running_loop()
