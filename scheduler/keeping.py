@@ -8,8 +8,11 @@ long as the attempt lives.
 from __future__ import annotations
 
 import asyncio
+import threading
+from asyncio import run_coroutine_threadsafe
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any, Literal, TypeVar, cast
 
 from engine.errors import LeaseLost
@@ -34,6 +37,9 @@ class StoredEffects:
         self._loop = asyncio.get_running_loop()
         # A call outlives code that was cancelled while it waited for it: somebody must hold it.
         self._under_way: set[Future[Any]] = set()
+        self._closed = False
+        # Between a call's start and its entry in the set, the loop may have carried it out, and closed.
+        self._lock = threading.Lock()
 
     def begin(self, context: TaskContext, name: str, op: str, *, again: bool) -> Future[Begun]:
         return self._submit(context, self._begin(context, name, op, again=again))
@@ -42,19 +48,23 @@ class StoredEffects:
         return self._submit(context, self._confirm(context, name, op, result_json))
 
     def close(self) -> None:
-        """Whoever still waits gets LeaseLost, or is cancelled."""
-        for answer in list(self._under_way):
+        """Whoever still waits gets LeaseLost, or is cancelled; whoever asks from now on gets LeaseLost."""
+        with self._lock:
+            self._closed = True
+            waiting = list(self._under_way)
+        for answer in waiting:
             answer.cancel()
 
     def _submit(self, context: TaskContext, call: Coroutine[Any, Any, Answer]) -> Future[Answer]:
-        try:
-            answer = asyncio.run_coroutine_threadsafe(call, self._loop)
-        except RuntimeError:
-            call.close()
-            raise LeaseLost(context.claim_id) from None  # the loop is closed: the pod has ended
-        self._under_way.add(answer)
-        answer.add_done_callback(self._under_way.discard)
-        return answer
+        with self._lock:
+            if not self._closed:
+                with suppress(RuntimeError):  # the loop is closed: the pod has ended
+                    answer = run_coroutine_threadsafe(call, self._loop)
+                    self._under_way.add(answer)
+                    answer.add_done_callback(self._under_way.discard)
+                    return answer
+        call.close()
+        raise LeaseLost(context.claim_id)
 
     async def _begin(self, context: TaskContext, name: str, op: str, *, again: bool) -> Begun:
         def call(partition: Partition, ref: str) -> Awaitable[tuple[str, str]]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncGenerator
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ import pytest_asyncio
 
 from engine.errors import EffectRefused, LeaseLost
 from engine.limits import EFFECTS_PER_TASK
+from scheduler import keeping
 from scheduler.context import TaskContext
 from scheduler.holdings import Held, Holdings
 from scheduler.keeping import StoredEffects
@@ -207,6 +210,33 @@ async def test_closing_ends_every_wait(desk: Desk, monkeypatch: pytest.MonkeyPat
     await wait_until_async(lambda: client.calls, "the call was made")
     desk.keeper.close()
     assert await working == "heard"
+
+
+async def test_closing_ends_a_wait_that_is_just_beginning(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = between(monkeypatch, desk.lab.store)
+    client.plan = {"begin_effect": [not_sent] * 1000}
+    closing = threading.Event()
+
+    def slowly(*call: Any) -> Future[Any]:
+        # The thread stands still where its call is under way and it knows nothing of it yet.
+        answer = asyncio.run_coroutine_threadsafe(*call)
+        closing.wait(0.3)
+        return answer
+
+    monkeypatch.setattr(keeping, "run_coroutine_threadsafe", slowly)
+    working = asyncio.create_task(asyncio.to_thread(desk.context.once("charge").__enter__))
+    await wait_until_async(lambda: client.calls, "the call was made")
+    desk.keeper.close()
+    closing.set()
+    with pytest.raises(LeaseLost):
+        await working
+
+
+async def test_a_closed_keeper_gives_nothing(desk: Desk) -> None:
+    desk.keeper.close()
+    with pytest.raises(LeaseLost):
+        await asyncio.to_thread(desk.context.once("charge").__enter__)
+    assert desk.events() == []
 
 
 def test_after_the_end_of_its_loop_a_keeper_gives_nothing() -> None:
