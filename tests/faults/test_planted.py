@@ -13,6 +13,7 @@ from tests.faults.storm import play
 from tests.faults.sweeps import sweep
 from tests.support.planted import replacing, replacing_everywhere
 from tests.support.sim_tasks import Hold
+from tests.support.waiting import wait_until
 
 HELD = "if record and record.state == 'running' and record.claim == claim then return run, record end"
 NO_FENCE = replacing("commit", HELD, "if record then return run, record end")
@@ -54,6 +55,14 @@ def lost_though_leased(url: str, rewrite: Rewrite | None) -> int:
         cluster.advance(0.05 * cluster.time.ttl_seconds)
         # The second has beaten, and may judge half a TTL later; the first's deadline has passed by then, its task's lease has not.
         cluster.advance(0.6 * cluster.time.ttl_seconds)
+        judged = cluster.trace.numbers["p2", "reap"]
+
+        def judged_again() -> bool:
+            second.look()
+            # The second call from here on says that the first one is over.
+            return cluster.trace.numbers["p2", "reap"] >= judged + 2
+
+        wait_until(judged_again, "the second has judged")
         cluster.plan = FaultPlan()
         first.reconnect()
         hold.finish.set()
