@@ -18,15 +18,36 @@ import pytest
 from tests.support.manifests.objects import Workload, by_name, rendered
 
 FOLDER = "/run/peerflow-setup"
+# Contexts as Python 3.13, the job's image, makes them; the tests' own Python may be older.
+STRICT = """
+import ssl
+made = ssl.create_default_context
+def strict(**options):
+    context = made(**options)
+    context.verify_flags |= ssl.VERIFY_X509_STRICT
+    return context
+ssl.create_default_context = strict
+"""
+
+
+def make_certificates(folder: Path) -> None:
+    """An authority as many clusters have it, without the extensions key usage and authority key identifier, and a certificate of it."""
+    (folder / "names").write_text("subjectAltName=IP:127.0.0.1\nauthorityKeyIdentifier=none\n")
+    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj")
+    signed = ("-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", "names", "-out", "tls.crt", "-days", "2")
+    for words in (
+        ("req", "-x509", *key, "/CN=kubernetes", "-keyout", "ca.key", "-out", "ca.crt", "-days", "2"),
+        ("req", "-new", *key, "/CN=api", "-keyout", "tls.key", "-out", "tls.csr"),
+        ("x509", "-req", "-in", "tls.csr", *signed),
+    ):
+        subprocess.run(["openssl", *words], cwd=folder, capture_output=True, check=True, timeout=30)
 
 
 class Api:
     """Takes one Secret of each name, as the cluster's API does: 201, then 409."""
 
     def __init__(self, folder: Path) -> None:
-        names = ("-subj", "/CN=api", "-addext", "subjectAltName=IP:127.0.0.1", "-addext", "keyUsage=critical,keyCertSign,digitalSignature")
-        key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "tls.key", "-out", "ca.crt")
-        subprocess.run(["openssl", "req", "-x509", *key, "-days", "2", *names], cwd=folder, capture_output=True, check=True, timeout=30)
+        make_certificates(folder)
         (folder / "token").write_text("a-token\n")
         self.secrets: list[dict[str, Any]] = []
         self.requests: list[tuple[str, str]] = []
@@ -50,7 +71,7 @@ class Api:
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(folder / "ca.crt", folder / "tls.key")
+        context.load_cert_chain(folder / "tls.crt", folder / "tls.key")
         self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
         self.folder = folder
         self._thread = threading.Thread(target=self.server.serve_forever, daemon=True)
@@ -60,7 +81,7 @@ class Api:
         (container,) = Workload(by_name(rendered("base"), "Job/peerflow-redis-password")).containers()
         program, *words = container["command"]
         assert program == "python"
-        words = [word.replace(FOLDER, str(self.folder)) for word in words]
+        words = [*words[:-1], STRICT + words[-1].replace(FOLDER, str(self.folder))]
         variables = {
             "KUBERNETES_SERVICE_HOST": "127.0.0.1",
             "KUBERNETES_SERVICE_PORT": str(self.server.server_port),
