@@ -151,7 +151,8 @@ clean_up() {
     if [ "$status" -ne 0 ]; then
         printf '\nWhat is there:\n' >&2
         k get pods --output wide >&2 || true
-        k get events --sort-by=.lastTimestamp 2>/dev/null | tail -20 >&2 || true
+        # Not by their last time: the scheduler's, which say why a pod is pending, have none.
+        k get events --sort-by=.metadata.creationTimestamp 2>/dev/null | tail -30 >&2 || true
         k logs --selector app.kubernetes.io/component=pod --tail=20 --prefix >&2 || true
     fi
     if $made && ! $keep; then

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from tests.support.manifests import habits, objects, product, references, restricted, schemas
-from tests.support.manifests.objects import FOLDERS, K8S, Objects
+from tests.support.manifests.objects import FOLDERS, K8S, Object, Objects
 
 
 def test_the_schemas_are_those_of_the_release_that_the_manifests_name() -> None:
@@ -93,3 +93,16 @@ def test_redis_with_tls_answers_nobody_without_it() -> None:
     assert arguments["--tls-port"] == str(container["ports"][0]["containerPort"])
     (pods,) = [workload for workload in objects.workloads(rendered) if workload.name == "Deployment/peerflow"]
     assert product.environment_of(rendered, pods)["PEERFLOW_REDIS_URL"].startswith("rediss://")
+
+
+def test_a_rolling_update_fits_a_node_of_two_cores_beside_its_control_plane() -> None:
+    deployment = objects.by_name(objects.rendered("base"), "Deployment/peerflow")["spec"]
+    redis = objects.by_name(objects.rendered("base"), "StatefulSet/peerflow-redis")["spec"]
+    pods = deployment["replicas"] + deployment["strategy"]["rollingUpdate"]["maxSurge"]
+    # 850m: what the API server, etcd, the two controllers and DNS request where kubeadm, kind or minikube start them.
+    assert pods * millicores(deployment) + millicores(redis) <= 2000 - 850
+
+
+def millicores(spec: Object) -> int:
+    requested = [container["resources"]["requests"]["cpu"] for container in spec["template"]["spec"]["containers"]]
+    return sum(int(cpu.removesuffix("m")) if cpu.endswith("m") else 1000 * int(cpu) for cpu in requested)
