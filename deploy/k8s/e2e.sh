@@ -191,7 +191,7 @@ took "posted to $first"
 run_began=$SECONDS
 read -r _ _ total <<<"$(state)"
 
-step "deleting $first at once, as if its node had died"
+step "deleting $first by force: the cluster forgets it at once"
 wait_for_tasks $((total / 20))
 k delete pod "$first" --grace-period=0 --force --wait=false
 second=$(pod_but "$first")
