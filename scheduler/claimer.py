@@ -138,7 +138,8 @@ class Claimer:
             # What this call makes ready for the other set of capabilities is looked for by the next one.
             who, self._look_for_processes, self._look = self._for_processes, False, True
         else:
-            self._look = False
+            # Without a place this call claims nothing, though its commits may make tasks ready: look once there is one.
+            self._look = not reserved
         op = operation_id()
         try:
             settled = await until_answered(lambda: self._call(op, who, ends, reserved), on_failure=self._storage_failed)
