@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any, cast
+
+import pytest
+
 from engine.ids import partition_of
 from engine.states import RunState
+from scheduler.room import Room
+from storage.partition import Partition, Settled
 from storage.store import Store
 from tests.support.bench import Bench
 from tests.support.servers import connect, scan
@@ -59,5 +66,47 @@ async def test_a_partition_with_much_to_do_does_not_keep_the_slots_from_another(
                 return scan(client, f"{{{namespace}:*lane*")
 
         await wait_until_async(lambda: ready_queue() == [], "the cancelled run is swept out of the ready queue")
+    finally:
+        await bench.close()
+
+
+async def test_word_of_ready_tasks_that_comes_while_all_places_are_reserved_is_heeded_once_there_is_one(
+    valkey_url: str, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gates = {"a": asyncio.Event(), "b": asyncio.Event()}
+
+    async def gated(name: str) -> None:
+        await gates[name].wait()
+
+    bench = Bench(await Store.open(valkey_url, namespace=namespace))
+    try:
+        pod = await bench.pod(gated, good, concurrency=8)
+        slots: Room = vars(pod)["_holdings"].slots
+        claimer = cast("dict[str, Any]", vars(vars(pod)["_claimers"][0]))
+        await bench.post({"steps": [{"type": "parallel", "tasks": [{"task": "gated", "args": {"name": name}} for name in gates]}]})
+        await wait_until_async(lambda: pod.held == 2, "both tasks run")
+        partition: Partition = claimer["_partition"]
+        commit, commits, told = partition.commit, 0, ""
+
+        async def meanwhile(*call: Any) -> Settled:
+            nonlocal commits, told
+            commits += 1
+            settled = await commit(*call)
+            if commits == 1:
+                told = await bench.post({"steps": [{"type": "sequential", "tasks": ["good"]}]})
+                await wait_until_async(lambda: claimer["_look"], "the pod has heard of it")
+                gates["b"].set()
+                await wait_until_async(lambda: claimer["_done"], "there is another task to commit")
+                # Calls of other partitions reserve all places, until the second commit is answered.
+                slots.settle(-slots.capacity)
+            elif commits == 2:
+                slots.settle(slots.capacity)
+            return settled
+
+        monkeypatch.setattr(partition, "commit", meanwhile)
+        gates["a"].set()
+        await wait_until_async(lambda: told, "the first task is committed")
+        # A pod that has heard of nothing looks after 20 s.
+        assert (await bench.finished(told, within_seconds=10))[0].state is RunState.SUCCEEDED
     finally:
         await bench.close()
